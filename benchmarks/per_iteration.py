@@ -1,0 +1,192 @@
+"""Seconds per EM iteration, full covariances, against scikit-learn and, where installed, gmmx.
+
+Run ``python -m benchmarks.per_iteration``. Every library starts from the same parameters and takes the same number of
+iterations. Time per iteration is the difference between a long and a short run over the difference in iterations, so
+that set-up, compilation and the last scoring pass drop out; libraries take turns within a repeat, and the ratio
+reported is the median of the repeats' ratios. A row whose log-likelihoods differ is marked as failed.
+"""
+
+import argparse
+import json
+import platform
+import time
+import warnings
+from collections.abc import Callable
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from sklearn.mixture import GaussianMixture
+
+import jaxgmm
+
+GRID = [
+    (524288, 2, 5),
+    (100000, 4, 3),
+    (100000, 8, 8),
+    (131072, 8, 64),
+    (262144, 16, 16),
+    (32768, 64, 32),
+    (32768, 128, 8),
+]
+SHORT, LONG = 2, 6  # iterations
+RIDGE = 1e-6
+
+
+class Problem(NamedTuple):
+    """Rows and a common start."""
+
+    x: np.ndarray  # (n, d)
+    rows: jax.Array  # the same on the device, so that a copy is not timed as an iteration
+    start: jaxgmm.GMMParams
+
+
+Fit = Callable[[Problem, int], float]  # iterations -> mean log-likelihood per row of the parameters reached
+
+
+def make_problem(n: int, d: int, k: int, dtype: Any) -> Problem:
+    """A mixture of correlated, overlapping components, and a start at true means displaced by a standard deviation."""
+    rng = np.random.default_rng(0)
+    means = 3 * rng.normal(size=(k, d)) / np.sqrt(d)  # a few standard deviations apart, whatever d is
+    mixing = np.eye(d) + rng.normal(size=(k, d, d)) / (2 * np.sqrt(d))
+    labels = rng.integers(k, size=n)
+    x = np.empty((n, d))
+    for j in range(k):
+        x[labels == j] = means[j] + rng.normal(size=(np.sum(labels == j), d)) @ mixing[j].T
+    start = (np.full(k, 1 / k), means + rng.normal(size=(k, d)) / np.sqrt(d), np.stack([m @ m.T for m in mixing]))
+    return Problem(
+        x.astype(dtype), jnp.asarray(x, dtype), jaxgmm.GMMParams(*(jnp.asarray(array, dtype) for array in start))
+    )
+
+
+def fit_jaxgmm(problem: Problem, n_iter: int) -> float:
+    """This library."""
+    result = jaxgmm.em(problem.start, problem.rows, ridge=RIDGE, tol=0.0, max_iter=n_iter)
+    if int(result.n_iter) != n_iter:
+        raise RuntimeError(f"took {int(result.n_iter)} iterations of {n_iter}: {jaxgmm.describe(result.status)}")
+    return float(result.log_likelihood) / len(problem.x)
+
+
+def fit_sklearn(problem: Problem, n_iter: int) -> float:
+    """scikit-learn's GaussianMixture on numpy arrays."""
+    weights, means, covariances = jax.tree.map(np.asarray, problem.start)
+    model = GaussianMixture(
+        len(weights),
+        weights_init=weights,
+        means_init=means,
+        precisions_init=np.linalg.inv(covariances),
+        reg_covar=RIDGE,
+        tol=0,
+        max_iter=n_iter,
+        init_params="random_from_data",
+        random_state=0,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # not converged: that is the point
+        model.fit(problem.x)
+    fitted = jaxgmm.GMMParams(model.weights_, model.means_, model.covariances_)
+    return float(jaxgmm.score(fitted, problem.x))
+
+
+def fit_gmmx(problem: Problem, n_iter: int) -> float:
+    """The gmmx library's EMFitter."""
+    import gmmx
+
+    weights, means, covariances = problem.start
+    model = gmmx.GaussianMixtureModelJax.from_squeezed(
+        means=means, covariances=covariances, weights=weights, covariance_type="full"
+    )
+    fitter = gmmx.EMFitter(tol=0.0, max_iter=n_iter, reg_covar=RIDGE)
+    fitted = fitter.fit(x=problem.rows, gmm=model).gmm
+    return float(
+        jaxgmm.score(
+            jaxgmm.GMMParams(fitted.weights_numpy, fitted.means_numpy, fitted.covariances.values_numpy), problem.x
+        )
+    )
+
+
+def seconds_per_iteration(fit: Fit, problem: Problem) -> float:
+    """One estimate from a short and a long run."""
+    taken = []
+    for n_iter in (SHORT, LONG):
+        begin = time.perf_counter()
+        fit(problem, n_iter)
+        taken.append(time.perf_counter() - begin)
+    return (taken[1] - taken[0]) / (LONG - SHORT)
+
+
+def measure(shape: tuple[int, int, int], dtype: Any, peers: dict[str, Fit], repeats: int) -> dict[str, Any]:
+    """One row of the table."""
+    problem = make_problem(*shape, dtype)
+    fits = {"jaxgmm": fit_jaxgmm, **peers}
+    row: dict[str, Any] = {"n, d, k": "{}, {}, {}".format(*shape), "dtype": np.dtype(dtype).name}
+    reached = {}
+    for name, fit in fits.items():  # compiles, and shows that all do the same work
+        fit(problem, SHORT)
+        reached[name] = fit(problem, LONG)
+    times: dict[str, list[float]] = {name: [] for name in fits}
+    for _ in range(repeats):
+        for name, fit in fits.items():
+            times[name].append(seconds_per_iteration(fit, problem))
+    agreed = 1e-4 if dtype == np.float32 else 1e-8
+    for name in fits:
+        row[f"{name} ms"] = 1e3 * float(np.median(times[name]))
+    for name in peers:
+        same = abs(reached[name] - reached["jaxgmm"]) <= agreed * abs(reached["jaxgmm"])
+        ratio = float(np.median(np.array(times[name]) / np.array(times["jaxgmm"])))
+        row[f"over {name}"] = ratio if same else f"failed: {reached[name]:.6f} against {reached['jaxgmm']:.6f}"
+    return row
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Markdown, with the geometric mean and the least of each ratio below."""
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+
+    def cell(value: Any) -> str:
+        return f"{value:.1f}" if isinstance(value, float) else str(value)
+
+    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+    lines += ["| " + " | ".join(cell(row.get(column, "")) for column in columns) + " |" for row in rows]
+    for column in columns:
+        ratios = [row[column] for row in rows if isinstance(row.get(column), float)]
+        if column.startswith("over") and ratios:
+            mean = float(np.exp(np.mean(np.log(ratios))))
+            lines.append(
+                f"\n{column}: geometric mean {mean:.1f}, least {min(ratios):.1f}, rows {len(ratios)} of {len(rows)}"
+            )
+    return "\n".join(lines)
+
+
+def available_peers(dtype: Any) -> dict[str, Fit]:
+    """scikit-learn always; gmmx where it is installed, in the only dtype it takes."""
+    peers: dict[str, Fit] = {"sklearn": fit_sklearn}
+    if find_spec("gmmx") and dtype == np.float32:
+        peers["gmmx"] = fit_gmmx
+    return peers
+
+
+def main() -> None:
+    """Measure the grid in both dtypes, print the table and write it beside this file."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("per_iteration.md"))
+    arguments = parser.parse_args()
+    rows = []
+    for dtype in (np.float64, np.float32):
+        with jax.enable_x64(dtype == np.float64):
+            for shape in GRID:
+                rows.append(measure(shape, dtype, available_peers(dtype), arguments.repeats))
+                print(json.dumps(rows[-1]), flush=True)
+    versions = ", ".join(f"{name} {version(name)}" for name in ("jaxgmm", "jax", "scikit-learn", "numpy"))
+    device = f"{jax.devices()[0].device_kind}, {platform.machine()}, {jax.default_backend()}"
+    text = f"# Seconds per EM iteration, full covariances\n\n{versions}; {device}\n\n{table(rows)}\n"
+    print(text)
+    arguments.output.write_text(text)
+
+
+if __name__ == "__main__":
+    main()

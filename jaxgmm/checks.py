@@ -1,0 +1,211 @@
+"""What every public function asks of its arguments, and the errors people see.
+
+Shapes and dtypes are checked at trace time. Values are checked on concrete arrays only: under ``jit`` they
+are not known yet, and become a ``Status`` instead.
+"""
+
+import operator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.typing import ArrayLike
+
+from .families import Family
+from .types import GMMParams, Noise, NoisyGMMParams, Prior
+
+
+def as_float_array(value: Any, name: str) -> Array:
+    """An array of float32 or wider: low precision becomes float32, integers the default float."""
+    array = value if isinstance(value, jax.Array) else np.asarray(value)
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
+        raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        dtype = jax.dtypes.canonicalize_dtype(float)
+    else:
+        dtype = jax.dtypes.canonicalize_dtype(np.promote_types(array.dtype, np.float32))
+    return _placed_automatically(jnp.asarray(array, dtype))
+
+
+def _placed_automatically(array: Array) -> Array:
+    """The same shards, their layout left to the compiler where the mesh asks for explicit types."""
+    if is_concrete(array) and isinstance(array.sharding, NamedSharding):
+        mesh = array.sharding.mesh
+        if AxisType.Explicit in mesh.axis_types:
+            automatic = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
+            return jax.device_put(array, NamedSharding(automatic, array.sharding.spec))
+    return array
+
+
+def as_rows(x: Any, name: str = "x") -> Array:
+    """``x`` as ``(n, d)``, where ``(n,)`` means d = 1."""
+    x = as_float_array(x, name)
+    if x.ndim not in (1, 2):
+        raise ValueError(f"{name}: expected shape (n, d), or (n,) for one feature, got {x.shape}")
+    if 0 in x.shape:
+        raise ValueError(f"{name}: expected at least one row and one feature, got shape {x.shape}")
+    return x[:, None] if x.ndim == 1 else x
+
+
+def as_row_weights(weights: Any, x: Array) -> Array:
+    """``weights`` as ``(n,)`` beside ``x``; None means one for every row."""
+    if weights is None:
+        return jnp.ones(x.shape[0], x.dtype)
+    weights = as_float_array(weights, "weights")
+    if weights.shape != x.shape[:1]:
+        raise ValueError(f"weights: expected shape {x.shape[:1]}, one for each row of x, got {weights.shape}")
+    return weights
+
+
+def as_params(params: Any, name: str = "params") -> GMMParams:
+    """``params`` as float arrays of consistent shapes."""
+    noise = params.noise if isinstance(params, NoisyGMMParams) else None
+    if not isinstance(params, tuple) or len(params) != 3 + (noise is not None):
+        raise TypeError(f"{name}: expected GMMParams(weights, means, covariances), got {type(params).__name__}")
+    params = GMMParams(*(as_float_array(v, f"{name}.{f}") for f, v in zip(GMMParams._fields, params[:3], strict=True)))
+    if params.means.ndim != 2:
+        raise ValueError(f"{name}.means: expected shape (k, d), got {params.means.shape}")
+    k, d = params.means.shape
+    shape, expected = params.weights.shape, (k if noise is None else k + 1,)
+    if shape != expected:
+        raise ValueError(f"{name}.weights: expected shape {expected} to go with means {k, d}, got {shape}")
+    shape = params.covariances.shape
+    matrix = len(shape) == 3 and shape[0] in (1, k) and shape[1:] == (d, d)
+    diagonal = len(shape) == 2 and shape[0] in (1, k) and shape[1] in (1, d)
+    if not (matrix or diagonal):
+        raise ValueError(
+            f"{name}.covariances: expected shape {k, d, d}, {1, d, d}, {k, d} or {k, 1} to go with means {k, d}, "
+            f"got {shape}"
+        )
+    if noise is None:
+        return params
+    return NoisyGMMParams(params.weights, params.means, params.covariances, _as_noise(noise, d))  # type: ignore[return-value]
+
+
+def _as_noise(noise: Any, n_features: int) -> Noise:
+    if not isinstance(noise, Noise):
+        raise TypeError(f"noise: expected a Noise (see jaxgmm.box_noise), got {type(noise).__name__}")
+    noise = Noise(*(as_float_array(v, f"noise.{f}") for f, v in zip(Noise._fields, noise, strict=True)))
+    if noise.lower.shape != (n_features,) or noise.faces.ndim != 2 or noise.faces.shape[1] != n_features + 1:
+        raise ValueError(f"noise: expected a region of {n_features} features, got lower {noise.lower.shape}")
+    return noise
+
+
+def as_prior(prior: Any, means: Array) -> Prior:
+    """``prior`` as arrays that go with ``means`` ``(k, d)``."""
+    if not isinstance(prior, Prior):
+        raise TypeError(f"prior: expected a Prior (see jaxgmm.default_prior), got {type(prior).__name__}")
+    d = means.shape[1]
+    expected: list[tuple[int, ...]] = [(), (d,), (), (), (d, d)]
+    fields = []
+    for name, value, shape in zip(Prior._fields, prior, expected, strict=True):
+        array = as_float_array(value, f"prior.{name}")
+        if array.shape != shape:
+            raise ValueError(f"prior.{name}: expected shape {shape} to go with {d} features, got {array.shape}")
+        fields.append(array.astype(means.dtype))
+    prior = Prior(*fields)
+    if is_concrete(prior):
+        if not float(prior.concentration) >= 1:
+            raise ValueError(f"prior.concentration: expected at least 1, got {prior.concentration}")
+        non_negative(prior.shrinkage, "prior.shrinkage")
+        if not np.isfinite(np.asarray(prior.scale)).all() or np.linalg.eigvalsh(np.asarray(prior.scale))[0] < 0:
+            raise ValueError(f"prior.scale: expected positive semi-definite, got {np.asarray(prior.scale)}")
+    return prior
+
+
+def arguments(params: Any, x: Any, weights: Any = None) -> tuple[GMMParams, Array, Array]:
+    """The three arguments of an E-step, checked against each other and brought to one dtype."""
+    params, x = as_params(params), as_rows(x)
+    weights = as_row_weights(weights, x)
+    d = params.means.shape[1]
+    if x.shape[1] != d:
+        raise ValueError(f"x: expected {d} features to go with params.means {params.means.shape}, got shape {x.shape}")
+    dtype = np.result_type(*(leaf.dtype for leaf in (*params[:3], x)))  # not of weights: they only count rows
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, x, weights))
+
+
+def family_of(family: Any, params: GMMParams | None = None, name: str = "params") -> Family:
+    """``family`` unchanged, having checked it to be one, and ``params`` to be stored as it stores them."""
+    if not isinstance(family, Family):
+        raise TypeError(f"family: expected a Family such as jaxgmm.FULL (see jaxgmm.get_family), got {family!r}")
+    if params is not None:
+        expected = family.structure(*params.means.shape)
+        if params.covariances.shape != expected:
+            raise ValueError(
+                f"{name}.covariances: expected shape {expected} for the {family.name} family, "
+                f"got {params.covariances.shape}"
+            )
+    return family
+
+
+def as_integer(value: Any, name: str, minimum: int) -> int:
+    """``value`` as an int of at least ``minimum``: a static option."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name}: expected an integer, got {value!r}") from None
+    if number < minimum:
+        raise ValueError(f"{name}: expected at least {minimum}, got {number}")
+    return number
+
+
+def non_negative(value: ArrayLike, name: str) -> ArrayLike:
+    """``value`` unchanged, having checked a concrete one to be a finite number >= 0."""
+    if is_concrete(value):
+        try:
+            number = float(np.asarray(value))
+        except (TypeError, ValueError):
+            raise TypeError(f"{name}: expected a number, got {value!r}") from None
+        if not 0 <= number < np.inf:
+            raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
+    return value
+
+
+def is_concrete(*values: Any) -> bool:
+    """Whether values can be looked at: false inside ``jit``, ``vmap`` and ``grad``."""
+    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
+
+
+def row_values(x: Array, weights: Array) -> None:
+    """Raise unless weights are finite, non-negative and not all zero, and weighted rows are finite."""
+    if not is_concrete(x, weights):
+        return
+    bad = np.flatnonzero(~(np.isfinite(weights) & (np.asarray(weights) >= 0)))
+    if bad.size:
+        raise ValueError(f"weights: expected finite values >= 0, got {weights[bad[0]]} at row {bad[0]}")
+    if not np.any(weights):
+        raise ValueError("weights: expected at least one above zero, got all zero")
+    bad = np.flatnonzero(~jnp.isfinite(x).all(1) & (weights > 0))
+    if bad.size:
+        raise ValueError(
+            f"x: expected finite values, got {np.asarray(x[bad[0]])} at row {bad[0]} ({bad.size} such rows)"
+        )
+
+
+def enough_rows(x: Array, weights: Array, n_components: int) -> None:
+    """Raise unless there are at least as many rows with weight as components."""
+    n = int(np.count_nonzero(weights)) if is_concrete(weights) else x.shape[0]
+    if n < n_components:
+        raise ValueError(f"n_components: expected at most {n}, the number of rows of x with weight, got {n_components}")
+
+
+def start_values(start: GMMParams, n_components: int, positive_definite: Array) -> None:
+    """Raise unless a start is a mixture: finite, weights on the simplex, covariances positive definite."""
+    if start.means.shape[0] != n_components:
+        raise ValueError(f"start: expected {n_components} components, got {start.means.shape[0]}")
+    if not is_concrete(start, positive_definite):
+        return
+    for field, value in zip(GMMParams._fields, start[:3], strict=True):
+        if not np.isfinite(value).all():
+            raise ValueError(f"start.{field}: expected finite values, got {np.asarray(value)}")
+    if (np.asarray(start.weights) < 0).any() or abs(float(start.weights.sum()) - 1) > 1e-3:
+        raise ValueError(f"start.weights: expected values >= 0 that sum to one, got {np.asarray(start.weights)}")
+    bad = np.flatnonzero(~np.asarray(positive_definite))
+    if bad.size:
+        raise ValueError(
+            f"start.covariances: expected positive definite, got {np.asarray(start.covariances[bad[0]])} "
+            f"for component {bad[0]}"
+        )

@@ -1,0 +1,328 @@
+"""The command line: fit a mixture to a table of numbers, search for the best one, and apply it to another."""
+
+import csv
+import io as streams
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import click
+import jax
+import numpy as np
+
+from . import __version__, criteria, io, linalg, plotting
+from .datasets import load_faithful
+from .families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
+from .fitting import fit as fit_mixture
+from .mixture import log_prob, predict, responsibilities
+from .selection import CRITERIA, Selection
+from .selection import select as select_mixture
+from .types import EMResult, FitError, GMMParams, Status, describe
+
+_WIDEST_TABLE = 6  # features
+_LONGEST_TABLE = 8  # models
+_MOST = 10**6  # restarts, iterations: room for each is set aside
+_SKLEARN = [family.name for family in (FULL, TIED, DIAG, SPHERICAL)]
+_LETTERS = [family.letters for family in FAMILIES]
+_ONE_FEATURE = [family.name for family in FAMILIES_1D]
+_IN_MCLUST = ("bic", "icl")  # with the opposite sign
+_PICTURES = (".png", ".pdf", ".svg")
+_EXTRAS = {"matplotlib": "plot", "tqdm": "cli"}
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; a refusal is one line on stderr and exit code 2.
+
+    Args:
+        arguments: what stands behind ``jaxgmm`` on the command line.
+
+    Returns:
+        The exit code: 0, 1 for a fit that failed, 2 for a command that cannot be carried out.
+
+    Example:
+        >>> run(["--version"])
+        jaxgmm ...
+        0
+    """
+    try:
+        with jax.enable_x64(True):
+            return _commands.main(list(arguments), prog_name="jaxgmm", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return 2
+    except FitError as error:
+        click.echo(f"jaxgmm: fit failed: {error}", err=True)
+        return 1
+    except click.ClickException as error:
+        refusal = error.format_message()
+    except (ValueError, TypeError, MemoryError, jax.errors.JaxRuntimeError) as error:
+        refusal = str(error)
+    except OSError as error:
+        refusal = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in _EXTRAS:
+            raise
+        refusal = f"this needs {package}: pip install 'jaxgmm[{_EXTRAS[package]}]'"
+    except (click.Abort, KeyboardInterrupt):
+        refusal = "interrupted"
+    click.echo("jaxgmm: " + " ".join(refusal.split()), err=True)
+    return 2
+
+
+def _destination(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    """Where output will go, refused before the work where it cannot."""
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ValueError(f"{path}: expected a file in a directory that exists")
+    return path
+
+
+def _output(metavar: str, purpose: str, *names: str) -> Callable[[Any], Any]:
+    kind = click.Path(path_type=Path)
+    return click.option(*(names or ("-o", "--output")), type=kind, metavar=metavar, help=purpose, callback=_destination)
+
+
+def _fitting(restarts: int, tol: float) -> Callable[[Any], Any]:
+    """What fit and select have in common; what goes into the library unchanged has its name there."""
+    # fmt: off
+    options = (
+        click.argument("data", required=False, type=click.Path(path_type=Path), metavar="[DATA.csv]"),
+        click.option("--columns", metavar="A,B,...", help="Features to use; default all columns."),
+        click.option("--weights", metavar="COLUMN", help="Column of row weights."),
+        click.option("--restarts", "n_init", type=click.IntRange(1, _MOST), default=restarts,
+                     help="Random starts, of which the best is kept."),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of the random starts."),
+        click.option("--ridge", type=click.FloatRange(0), default=1e-6,
+                     help="Added to covariances, relative to variances."),
+        click.option("--tol", type=click.FloatRange(0), default=tol,
+                     help="Gain in nats per row not worth an iteration."),
+        click.option("--max-iter", type=click.IntRange(0, _MOST), default=1000, help="Most EM iterations."),
+        _output("MODEL.npz", "Where to keep the model."),
+    )
+    # fmt: on
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
+@click.version_option(__version__, message="jaxgmm %(version)s")
+def _commands() -> None:
+    """Gaussian mixture models fitted by EM."""
+
+
+@_commands.command()
+@click.option("-k", "--components", type=click.IntRange(min=1), default=2, help="Number of components.")
+@click.option(
+    "--covariance",
+    type=click.Choice([*_SKLEARN, *_LETTERS, *_ONE_FEATURE]),
+    default="full",
+    metavar=f"[{'|'.join(_SKLEARN)}]|LETTERS",
+    help=f"Covariance family; in mclust's letters {', '.join(_LETTERS)}, or for one feature E, V.",
+)
+@_fitting(restarts=16, tol=1e-6)
+def fit(
+    data: Path | None, columns: str | None, weights: str | None,
+    components: int, covariance: str, seed: int, output: Path | None, **options: Any,
+) -> None:  # fmt: skip
+    """Fit a mixture to DATA.csv; without it, to the embedded Old Faithful data."""
+    x, names, row_weights = _features(data, columns, weights)
+    with _about(data):
+        if covariance in _ONE_FEATURE and x.shape[1] > 1:
+            raise ValueError(f"--covariance {covariance} is for one feature, got {x.shape[1]}: use {covariance}II")
+        result = fit_mixture(jax.random.key(seed), x, components, row_weights, family=covariance, **options)
+    best: EMResult = result.best
+    bic = float(criteria.bic(best.params, x, row_weights, family=get_family(covariance)))
+    failed = np.count_nonzero(np.asarray(result.statuses) > Status.MAX_ITER)
+    restarts = ("restarts", f"{len(result.statuses)}, of which {failed} failed")
+    facts = _listed([_size(data, x), *_facts(best, covariance, "bic", bic), restarts])
+    click.echo("\n".join([*facts, "", *_components(best.params, names)]))
+    if best.status > Status.MAX_ITER:
+        raise FitError(describe(best.status))
+    _keep(output, best, covariance, names)
+
+
+def _numbers(text: str) -> list[int]:
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,6})(?::(\d{1,6}))?", part.strip(), re.ASCII)
+        several = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+        if not several or several[0] < 1:
+            raise click.BadParameter(f"expected numbers from 1 up, such as 3, or 1,2,4, or 1:9, got {text!r}")
+        numbers.update(several)
+    return sorted(numbers)
+
+
+def _families(text: str) -> list[Family] | None:
+    try:
+        return None if text == "all" else [get_family(name.strip()) for name in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(str(error).replace("one of", "all, or some of")) from error
+
+
+@_commands.command()
+@click.option("-k", "--components", type=_numbers, default="1:9", metavar="FIRST:LAST", help="Or 3, or 1,2,4.")
+@click.option("--families", type=_families, default="all", metavar="EEE,VVV,...", help="Names as for fit --covariance.")
+@click.option("--criterion", type=click.Choice(CRITERIA), default="bic", help="What the best model has least of.")
+@_fitting(restarts=9, tol=1e-5)
+@_output("PICTURE.png", "Where to draw the criterion: png, pdf or svg.", "--plot")
+@click.option(
+    "--progress/--no-progress",
+    default=lambda: sys.stderr.isatty(),
+    show_default="where stderr is a terminal",
+    help="Show a progress bar.",
+)
+def select(
+    data: Path | None, columns: str | None, weights: str | None,
+    components: list[int], seed: int, output: Path | None, plot: Path | None, **options: Any,
+) -> None:  # fmt: skip
+    """Fit many mixtures to DATA.csv, or to Old Faithful, and keep the one that a criterion likes best."""
+    figure = _figure(plot)
+    x, names, row_weights = _features(data, columns, weights)
+    with _about(data):
+        found = select_mixture(jax.random.key(seed), x, components, weights=row_weights, **options)
+    click.echo("\n".join(_report(data, x, names, found)))
+    if plot is not None:
+        plotting.criteria(found, ax=figure.subplots())
+        io.write_atomically(plot, lambda file: figure.savefig(file, format=plot.suffix[1:].lower(), dpi=150))
+        click.echo(f"\n{found.criterion.upper()} drawn to {plot}")
+    _keep(output, found.best, found.family.name, names)
+
+
+@_commands.command("predict")
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.npz")
+@click.argument("data", type=click.Path(path_type=Path), metavar="DATA.csv")
+@_output("OUT.csv", "Where to write; default stdout.")
+def predict_rows(model: Path, data: Path, output: Path | None) -> None:
+    """Write each row's label, log-density and responsibilities under a fitted model, as CSV."""
+    params, _, names = io.load(model)
+    found = io.read_names(data)
+    by_position = len(found) == len(names) and not set(names) <= set(found) and (_unnamed(names) or _unnamed(found))
+    x, _ = io.read_table(data, None if by_position else names)
+    missing = np.flatnonzero(~np.isfinite(x).all(1))
+    if missing.size:
+        raise ValueError(f"{data}: expected finite values, got {x[missing[0]]} at row {missing[0]}")
+    posterior = np.asarray(responsibilities(params, x))
+    header = ["label", "log_density", *(f"responsibility_{j}" for j in range(posterior.shape[1]))]
+    columns = zip(predict(params, x).tolist(), log_prob(params, x).tolist(), posterior.tolist(), strict=True)
+    text = streams.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(
+        [header, *([label, density, *row] for label, density, row in columns)]
+    )
+    if output is None:
+        click.echo(text.getvalue(), nl=False)
+    else:
+        io.write_atomically(output, lambda file: file.write(text.getvalue().encode()))
+
+
+def _features(data: Path | None, columns: str | None, weights: str | None) -> tuple[Any, tuple[str, ...], Any]:
+    """Rows, feature names, and row weights or None."""
+    if data is None:
+        if columns is not None or weights is not None:
+            raise click.UsageError("--columns and --weights go with a file DATA.csv")
+        x, names = load_faithful()
+        return x, names, None
+    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
+    if weights is None:
+        return *io.read_table(data, chosen), None
+    if chosen is None:
+        chosen = [name for name in io.read_names(data) if name != weights]
+    x, names = io.read_table(data, [*chosen, weights])
+    return x[:, :-1], names[:-1], x[:, -1]
+
+
+def _unnamed(names: Sequence[str]) -> bool:
+    return list(names) == [f"x{column}" for column in range(1, len(names) + 1)]
+
+
+@contextmanager
+def _about(data: Path | None) -> Iterator[None]:
+    """Say of which data a complaint is."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{data or 'Old Faithful'}: {error}") from error
+
+
+def _figure(plot: Path | None) -> Any:
+    """An empty figure if there is a file for it, made before the work so that nothing is found missing after it."""
+    if plot is None:
+        return None
+    if plot.suffix.lower() not in _PICTURES:
+        raise ValueError(f"{plot}: expected a file name that ends in one of {', '.join(_PICTURES)}")
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(7, 5), layout="constrained")
+
+
+def _keep(output: Path | None, best: EMResult, family: str, names: tuple[str, ...]) -> None:
+    if output is not None:
+        io.save(output, io.Model(jax.tree.map(np.asarray, best.params), family, names))
+        click.echo(f"\nmodel written to {output}")
+
+
+def _report(data: Path | None, x: Any, names: Sequence[str], found: Selection) -> list[str]:
+    """What a search tried, its best models, and the best of all."""
+    tried = [
+        _size(data, x),
+        ("models", f"{found.table.size}, of which {np.isnan(found.table).sum()} came to no usable end"),
+        ("restarts", f"{found.failed.sum()} failed, over all models"),
+    ]
+    hidden = len(found.ranking) - _LONGEST_TABLE
+    title = f"best models by {found.criterion.upper()} (smaller is better):"
+    table = [title, *_aligned(_ranked(found)), *([f"and {hidden} more models"] if hidden > 0 else [])]
+    best = _facts(found.best, _letters(found.family), found.criterion, np.nanmin(found.table))
+    return [*_listed(tried), "", *table, "", *_listed(best), "", *_components(found.best.params, names)]
+
+
+def _ranked(found: Selection) -> list[list[str]]:
+    """The best models, a line each."""
+    name = found.criterion.upper()
+    rows = [["rank", "family", "components", "parameters", "log-likelihood", name, f"mclust's {name}", "difference"]]
+    for rank, (family, k) in enumerate(found.ranking[:_LONGEST_TABLE], start=1):
+        place = found.families.index(family), found.n_components.index(k)
+        count = criteria.n_parameters(found.results[family.name, k].params, family)
+        value = found.table[place]
+        numbers = found.log_likelihoods[place], value, -value, value - np.nanmin(found.table)
+        rows.append([str(rank), _letters(family), str(k), str(count), *(f"{number:.2f}" for number in numbers)])
+    return rows if found.criterion in _IN_MCLUST else [[*row[:-2], row[-1]] for row in rows]
+
+
+def _letters(family: Family) -> str:
+    return family.name if family in FAMILIES_1D else family.letters
+
+
+def _size(data: Path | None, x: Any) -> tuple[str, str]:
+    return "data", f"{data or 'Old Faithful (embedded)'}: n = {x.shape[0]}, d = {x.shape[1]}"
+
+
+def _facts(best: EMResult, family: str, criterion: str, value: float) -> list[tuple[str, str]]:
+    sign = f"; mclust's sign: {-value:.4f}" if criterion in _IN_MCLUST else ""
+    return [
+        ("model", f"{best.params.means.shape[0]} components, {family} covariances"),
+        ("log-likelihood", f"{float(best.log_likelihood):.4f} nats"),
+        (criterion.upper(), f"{value:.4f} (smaller is better{sign})"),
+        ("stopped", f"{describe(best.status)} ({int(best.n_iter)} iterations)"),
+    ]
+
+
+def _components(params: GMMParams, names: Sequence[str]) -> list[str]:
+    shown = names[:_WIDEST_TABLE]
+    deviations = np.sqrt(np.broadcast_to(linalg.variances(params.covariances, len(names)), params.means.shape))
+    table = [["component", "weight", *shown]]
+    for j, (weight, means) in enumerate(zip(np.asarray(params.weights), np.asarray(params.means), strict=True)):
+        cells = (f"{mean:.5g} ± {deviation:.4g}" for mean, deviation in zip(means, deviations[j], strict=True))
+        table.append([str(j), f"{weight:.4f}", *list(cells)[: len(shown)]])
+    more = [f"and {len(names) - len(shown)} more features"] if len(names) > len(shown) else []
+    return ["mean ± standard deviation of each component:", *_aligned(table), *more]
+
+
+def _listed(facts: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"{name:<16}{value}" for name, value in facts]
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table]

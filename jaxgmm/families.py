@@ -1,0 +1,111 @@
+"""Covariance families: how a scatter becomes covariances, and how many numbers that takes.
+
+A :class:`Family` is a value, static under ``jit``; strings live at the edges, in :func:`get_family`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jax import Array
+
+from . import parsimonious as p
+
+
+@dataclass(frozen=True)
+class Family:
+    """A covariance family, as pure functions.
+
+    Attributes:
+        name: how people ask for it.
+        structure: ``(k, d) -> shape`` in which its covariances are stored.
+        estimate: ``(second_about_new_means, counts, previous) -> covariances``, the maximiser of the expected
+            log-likelihood inside the family; the second moments come in the storage shape.
+        n_parameters: ``(k, d) -> int``, free parameters of the covariances alone.
+        scale_equivariant: whether rescaling single features maps the family onto itself.
+        letters: mclust's name for it: volume, shape and orientation equal, variable or the identity.
+        constrained: whether its covariances obey more than their shape says, so that a start may lie outside.
+    """
+
+    name: str
+    structure: Callable[[int, int], tuple[int, ...]]
+    estimate: Callable[[Array, Array, Array], Array]
+    n_parameters: Callable[[int, int], int]
+    scale_equivariant: bool
+    letters: str = ""
+    constrained: bool = False
+
+
+def _family(letters: str, estimate: p.Estimate, name: str = "", scale_equivariant: bool = True) -> Family:
+    """A family of Sigma_j = lambda_j D_j A_j D_j^T: what is stored and counted follows from its three letters."""
+    volume, shape, orientation = tuple(letters)
+
+    def structure(k: int, d: int) -> tuple[int, ...]:
+        stored = 1 if letters in ("EII", "EEI", "EEE") else k
+        if orientation == "I":
+            return (stored, 1 if shape == "I" else d)
+        return (stored, d, d)
+
+    def n_parameters(k: int, d: int) -> int:
+        copies = {"E": 1, "V": k, "I": 0}
+        return copies[volume] + copies[shape] * (d - 1) + copies[orientation] * (d * (d - 1) // 2)
+
+    constrained = estimate is not p.average
+    return Family(name or letters, structure, estimate, n_parameters, scale_equivariant, letters, constrained)
+
+
+FULL = _family("VVV", p.average, "full")
+TIED = _family("EEE", p.average, "tied")
+DIAG = _family("VVI", p.average, "diag")
+SPHERICAL = _family("VII", p.average, "spherical", scale_equivariant=False)
+
+FAMILIES = (
+    _family("EII", p.average, scale_equivariant=False),
+    SPHERICAL,
+    _family("EEI", p.average),
+    _family("VEI", p.along_features(p.equal_shape)),
+    _family("EVI", p.along_features(p.equal_volume)),
+    DIAG,
+    TIED,
+    _family("VEE", p.equal_shape_and_axes),
+    _family("EVE", p.along_common_axes(p.equal_volume), scale_equivariant=False),
+    _family("VVE", p.along_common_axes(p.free_variances), scale_equivariant=False),
+    _family("EEV", p.along_own_axes(p.equal_variances), scale_equivariant=False),
+    _family("VEV", p.along_own_axes(p.equal_shape), scale_equivariant=False),
+    _family("EVV", p.along_own_axes(p.equal_volume)),
+    FULL,
+)
+
+# In one dimension there is only volume, equal or variable: what EII and VII store.
+FAMILIES_1D = (_family("EII", p.average, "E"), _family("VII", p.average, "V"))
+
+_BY_NAME = {family.name: family for family in (FULL, TIED, DIAG, SPHERICAL)}
+_BY_NAME |= {family.letters: family for family in FAMILIES} | {family.name: family for family in FAMILIES_1D}
+
+
+def get_family(name: str | Family) -> Family:
+    """Look a covariance family up by name; a :class:`Family` is returned as it is.
+
+    Args:
+        name: scikit-learn's ``"full"``, ``"tied"``, ``"diag"`` or ``"spherical"``; or three letters for volume, shape
+            and orientation, each equal (E), variable (V) or the identity (I), as in mclust: ``"EII"``, ``"VII"``,
+            ``"EEI"``, ``"VEI"``, ``"EVI"``, ``"VVI"``, ``"EEE"``, ``"VEE"``, ``"EVE"``, ``"VVE"``, ``"EEV"``,
+            ``"VEV"``, ``"EVV"``, ``"VVV"``; or ``"E"`` or ``"V"`` for one feature.
+
+    Returns:
+        The :class:`Family`.
+
+    Raises:
+        ValueError: for an unknown name, with the list of names.
+
+    Example:
+        >>> get_family("diag").n_parameters(3, 4), get_family("VEV").n_parameters(3, 4)
+        (12, 24)
+
+    Reference:
+        Celeux & Govaert (1995), Gaussian parsimonious clustering models, Pattern Recognition 28.
+    """
+    if isinstance(name, Family):
+        return name
+    if name not in _BY_NAME:
+        raise ValueError(f"family: expected one of {', '.join(_BY_NAME)}, got {name!r}")
+    return _BY_NAME[name]

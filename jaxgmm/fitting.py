@@ -1,0 +1,337 @@
+"""Fit a mixture from data alone: standardise, seed, run all restarts in one program, keep the best."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from . import checks, linalg
+from .driver import em
+from .families import FULL, Family, get_family
+from .maximization import from_responsibilities
+from .mixture import chunk_rows
+from .noise import rescaled, with_noise
+from .priors import log_prior
+from .seeding import Seeding, kmeans_plus_plus, random_rows
+from .types import EMResult, FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status
+
+
+class Schedule(NamedTuple):
+    """How restarts compete."""
+
+    short_run: int  # EM iterations before the best are chosen
+    keep: int  # of so many restarts one goes on to convergence
+
+
+THOROUGH = Schedule(50, 4)
+SEEDING_ROWS = 8192  # rows that seeding looks at
+
+
+def fit(
+    key: Array,
+    x: ArrayLike,
+    n_components: int,
+    weights: ArrayLike | None = None,
+    *,
+    family: Family | str = FULL,
+    n_init: int = 16,
+    seeding: Seeding | tuple[Seeding, ...] = (kmeans_plus_plus, random_rows),
+    start: GMMParams | None = None,
+    ridge: ArrayLike = 1e-6,
+    prior: Prior | None = None,
+    noise: Noise | None = None,
+    tol: ArrayLike = 1e-6,
+    max_iter: int = 1000,
+) -> FitResult:
+    r"""Fit a mixture from several starts and return the best.
+
+    .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
+
+    The data are standardised by a map under which the family is closed, so shift and units change nothing but the
+    answer's units. All restarts run shortly in one vmapped program, then the best quarter of them to convergence.
+    Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
+    spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses to the
+    size of the ridge, where the likelihood is unbounded, or that lies on a handful of nearly collinear rows.
+
+    Works under ``jit`` and under ``vmap`` over keys, data sets and weights.
+
+    Args:
+        key: a JAX random key.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+        n_components: number of components, k; static under ``jit``.
+        weights: ``(n,)`` row weights >= 0; default one each. Integer weights equal repetition; a row of weight zero has
+            no influence, even where it is NaN; scaling all weights leaves the parameters unchanged.
+        family: a covariance family, or its name; static under ``jit``.
+        n_init: number of restarts; static under ``jit``.
+        seeding: ``(key, x, weights, n_components) -> responsibilities``, see :mod:`jaxgmm.seeding`, or several such
+            functions, used by the restarts in turn; static under ``jit``.
+        start: parameters to begin from, instead of seeding and restarts.
+        ridge: added to covariances, relative to the features' variances (absolute for a constant feature); no less than
+            what the dtype can resolve, unless 0.
+        prior: see :class:`jaxgmm.Prior` and :func:`jaxgmm.default_prior`; the fit is then the maximum a posteriori one,
+            restarts are compared by log posterior, and ``history`` holds that.
+        noise: a region for rows of no cluster, see :func:`jaxgmm.box_noise`; the result's parameters then are
+            :class:`jaxgmm.NoisyGMMParams`. It goes with seeding; a ``start`` brings its own.
+        tol: gain per unit weight, in nats, that is not worth another iteration.
+        max_iter: most M-steps of each restart; static under ``jit``.
+
+    Returns:
+        :class:`FitResult`: the best :class:`EMResult`, in the features' own units, and the log-likelihood and status of
+        every restart.
+
+    Raises:
+        TypeError: if an argument is not of its type.
+        ValueError: if shapes do not fit together; if ``x`` has NaN or infinite values in weighted rows, or fewer of
+            them than ``n_components``; if ``weights`` are negative or all zero; if ``start`` is no mixture stored as
+            ``family`` stores it; if an option is out of range. Values are checked only where they are concrete, so not
+            under ``jit``.
+
+    Example:
+        >>> import jax
+        >>> import jaxgmm
+        >>> result = fit(jax.random.key(0), jaxgmm.datasets.load_faithful().x, 2)
+        >>> round(float(result.best.log_likelihood), 2), jaxgmm.Status(int(result.best.status)).name
+        (-1130.26, 'CONVERGED')
+
+    Reference:
+        Biernacki, Celeux & Govaert (2003), Choosing starting values for the EM algorithm, for short runs before long
+        ones.
+    """
+    x = checks.as_rows(x)
+    weights = checks.as_row_weights(weights, x).astype(x.dtype)
+    family = checks.family_of(get_family(family))
+    n_components = checks.as_integer(n_components, "n_components", 1)
+    n_init = checks.as_integer(n_init, "n_init", 1)
+    max_iter = checks.as_integer(max_iter, "max_iter", 0)
+    ridge, tol = checks.non_negative(ridge, "ridge"), checks.non_negative(tol, "tol")
+    checks.row_values(x, weights)
+    checks.enough_rows(x, weights, n_components)
+    if start is not None:
+        start, x, weights = checks.arguments(start, x, weights)
+        checks.family_of(family, start, "start")
+        checks.start_values(start, n_components, linalg.is_positive_definite(start.covariances, x.shape[1]))
+    seedings = seeding if isinstance(seeding, tuple) else (seeding,)
+    if prior is not None:
+        prior = checks.as_prior(prior, x[:1])
+    options = (n_components, family, n_init, seedings, max_iter)
+    given = (start, jnp.asarray(ridge, x.dtype), jnp.asarray(tol, x.dtype), prior, noise)
+    return _fit(key, x, weights, *given, *options)
+
+
+class Scale(NamedTuple):
+    """The map ``x -> (x - shift) / scale`` that standardises rows."""
+
+    shift: Array  # (d,)
+    scale: Array  # (d,)
+
+
+class Problem(NamedTuple):
+    """What to fit, standardised."""
+
+    rows: Array  # (n, d); zero where the weight is
+    weights: Array  # (n,)
+    ridge: Array  # ()
+    tol: Array  # ()
+    prior: Prior | None
+
+
+@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12))
+def _fit(
+    key: Array,
+    x: Array,
+    weights: Array,
+    start: GMMParams | None,
+    ridge: Array,
+    tol: Array,
+    prior: Prior | None,
+    noise: Noise | None,
+    n_components: int,
+    family: Family,
+    n_init: int,
+    seedings: tuple[Seeding, ...],
+    max_iter: int,
+) -> FitResult:
+    scale = standardisation(x, weights, family)
+    problem = standardise(scale, x, weights, ridge, tol, prior, len(family.structure(n_components, x.shape[1])) == 3)
+    if start is None:
+        starts = _starts(key, problem, n_components, family, n_init, seedings)
+        if noise is not None:
+            region = rescaled(noise, scale.shift, scale.scale)
+            starts = jax.vmap(lambda params: with_noise(params, region))(starts)  # type: ignore[assignment]
+    else:
+        starts = jax.tree.map(lambda leaf: leaf[None], _standardise_params(start, scale))
+    chunk_size = chunk_rows(starts.means.shape[0] * n_components, x.shape[1], x.dtype.itemsize)
+    result = best_of(starts, problem, family, max_iter, chunk_size, THOROUGH)
+    return restore(result, scale, weights, start is None, getattr(start, "noise", noise))
+
+
+def best_of(
+    starts: GMMParams, problem: Problem, family: Family, max_iter: int, chunk_size: int, schedule: Schedule
+) -> FitResult:
+    """Run all starts shortly, then the best of them to convergence; in standardised units."""
+    run = partial(_run, problem=problem, family=family, chunk_size=chunk_size)
+    short, objective = run(starts, max_iter=min(schedule.short_run, max_iter))
+    best = lax.top_k(_ranking(short, objective), -(-starts.means.shape[0] // schedule.keep))[1]
+    chosen = jax.tree.map(lambda leaf: leaf[best], short)
+    long, reached = run(chosen.params, max_iter=max(max_iter - schedule.short_run, 0))
+    ended = jax.vmap(partial(_joined, max_iter=max_iter))(chosen, long)
+    objective = jnp.where(chosen.status == Status.MAX_ITER, reached, objective[best])
+    winner = jnp.argmax(_ranking(ended, objective))
+    return FitResult(
+        best=jax.tree.map(lambda leaf: leaf[winner], ended),
+        log_likelihoods=short.log_likelihood.at[best].set(ended.log_likelihood),
+        statuses=short.status.at[best].set(ended.status),
+    )
+
+
+def _run(starts: GMMParams, problem: Problem, family: Family, chunk_size: int, max_iter: int) -> tuple[EMResult, Array]:
+    """EM from every start at once, and what it climbed to; lanes with a collapsed component come back DEGENERATE."""
+    rows, weights, ridge, tol, prior = problem
+    least = _least_covariance(rows, weights, ridge)[None]
+    n_rows = weights.sum() ** 2 / (weights**2).sum()  # as many as count, whatever the weights' scale
+
+    def lane(start: GMMParams) -> tuple[EMResult, Array]:
+        result = em(
+            start, rows, weights,
+            family=family, ridge=ridge, prior=prior, tol=tol, max_iter=max_iter, chunk_size=chunk_size,
+        )  # fmt: skip
+        collapsed = ~linalg.dominates(result.params.covariances, least).all() | is_spurious(result.params, n_rows)
+        collapsed = collapsed & (result.status <= Status.MAX_ITER)
+        objective = result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
+        return result._replace(status=jnp.where(collapsed, jnp.int32(Status.DEGENERATE), result.status)), objective
+
+    return jax.vmap(lane)(starts)
+
+
+def _least_covariance(rows: Array, weights: Array, ridge: Array) -> Array:
+    """What a component must exceed in every direction not to be the work of the ridge, or of rounding: ``(d, d)``."""
+    share = weights / weights.sum()
+    overall = linalg.einsum("n,nd,ne->de", share, rows, rows) + ridge * jnp.eye(rows.shape[1], dtype=rows.dtype)
+    return jnp.maximum(2 * ridge, 10 * np.finfo(rows.dtype).eps) * overall
+
+
+def is_spurious(params: GMMParams, n_rows: Array) -> Array:
+    """Whether a component lies on a handful of rows that nearly share a line or plane, ``()``.
+
+    There the likelihood is high for no reason but the choice of rows (McLachlan & Peel 2000, Finite mixture models,
+    section 3.10). A handful: fewer than twice the parameters of a Gaussian. Nearly: in some direction with less than a
+    twentieth of the standard deviation that components have on average.
+    """
+    k, d = params.means.shape
+    if params.covariances.shape[0] == 1:
+        return jnp.zeros((), bool)
+    covariances, shares = linalg.as_matrices(params.covariances, d), params.weights[:k]
+    average = jnp.sum(shares[:, None, None] * covariances, axis=0) / shares.sum()
+    few = (shares > 0) & (shares * n_rows < d * (d + 3))
+    return (few & ~linalg.dominates(covariances, average[None] / 20**2)).any()
+
+
+def _ranking(results: EMResult, objective: Array) -> Array:
+    """Values ``(lanes,)`` to choose by: usable lanes first, then degenerate ones, failed ones last."""
+    usable = results.status <= Status.MAX_ITER
+    eligible = jnp.where(usable.any(), usable, jnp.isfinite(objective))
+    return jnp.where(eligible, objective, -jnp.inf)
+
+
+def _joined(short: EMResult, long: EMResult, max_iter: int) -> EMResult:
+    """A short run and the long one that went on from it, as one; where the short one had ended, that alone."""
+    history = jnp.full(max_iter, jnp.nan, short.history.dtype).at[: short.history.shape[0]].set(short.history)
+    padded = short._replace(history=history)
+    whole = long._replace(
+        history=lax.dynamic_update_slice(history, long.history, (short.n_iter,)), n_iter=short.n_iter + long.n_iter
+    )
+    return jax.tree.map(partial(jnp.where, short.status == Status.MAX_ITER), whole, padded)
+
+
+def _starts(
+    key: Array, problem: Problem, n_components: int, family: Family, n_init: int, seedings: tuple[Seeding, ...]
+) -> GMMParams:
+    """``n_init`` starts from a sample of rows, the seedings taking turns."""
+    sample_key, *keys = jax.random.split(key, n_init + 1)
+    rows, weights = problem.rows, problem.weights
+    n, size = rows.shape[0], max(SEEDING_ROWS, 32 * n_components)
+    if n > size:
+        rows = rows[jax.random.choice(sample_key, n, (size,), p=weights / weights.sum())]
+        weights = jnp.ones(size, rows.dtype)
+    turns = [
+        jax.vmap(lambda key, seeding=seeding: seeding(key, rows, weights, n_components))(
+            jnp.stack(keys[turn :: len(seedings)])
+        )
+        for turn, seeding in enumerate(seedings[:n_init])
+    ]
+    estimate = partial(from_responsibilities, family=family, ridge=problem.ridge)
+    return jax.vmap(lambda belonging: estimate(rows, belonging, weights))(jnp.concatenate(turns))
+
+
+def _largest_first(params: GMMParams) -> GMMParams:
+    """The same mixture, its components by decreasing weight."""
+    k = params.means.shape[0]
+    order = jnp.argsort(-params.weights[:k])
+    shared = params.covariances.shape[0] == 1
+    return params._replace(
+        weights=jnp.concatenate([params.weights[order], params.weights[k:]]),
+        means=params.means[order],
+        covariances=params.covariances if shared else params.covariances[order],
+    )
+
+
+def standardisation(x: Array, weights: Array, family: Family) -> Scale:
+    """Weighted mean and spread, per feature where the family is closed under that, else one common scale."""
+    share = weights / weights.sum()
+    near = jnp.where((weights > 0)[:, None], x - x[jnp.argmax(weights)][None], 0)
+    span = linalg.or_one(abs(near).max(0))  # so that squares neither overflow nor underflow
+    near = near / span[None]
+    mean = linalg.einsum("n,nd->d", share, near)
+    spread = jnp.sqrt(linalg.einsum("n,nd->d", share, (near - mean[None]) ** 2)) * span
+    if not family.scale_equivariant:
+        largest = spread.max()
+        spread = jnp.full_like(spread, largest * jnp.sqrt(jnp.mean((spread / linalg.or_one(largest)) ** 2)))
+    return Scale(x[jnp.argmax(weights)] + span * mean, linalg.or_one(spread))
+
+
+def standardise(
+    scale: Scale, x: Array, weights: Array, ridge: Array, tol: Array, prior: Prior | None, matrices: bool
+) -> Problem:
+    """The problem in standardised units; ``matrices`` says whether covariances are, and can be singular unnoticed."""
+    rows = jnp.where((weights > 0)[:, None], (x - scale.shift[None]) / scale.scale[None], 0)
+    if matrices:  # a smaller ridge cannot be told from none, see linalg
+        ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * x.shape[1] * np.finfo(x.dtype).eps), 0)
+    if prior is not None:
+        prior = prior._replace(
+            mean=(prior.mean - scale.shift) / scale.scale,
+            scale=linalg.rescale(prior.scale[None], 1 / scale.scale)[0],
+        )
+    return Problem(rows, weights, ridge, tol, prior)
+
+
+def _standardise_params(params: GMMParams, scale: Scale) -> GMMParams:
+    means = (params.means - scale.shift[None]) / scale.scale[None]
+    params = params._replace(means=means, covariances=linalg.rescale(params.covariances, 1 / scale.scale))
+    if isinstance(params, NoisyGMMParams):
+        params = params._replace(noise=rescaled(params.noise, scale.shift, scale.scale))
+    return params
+
+
+def restore(result: FitResult, scale: Scale, weights: Array, sort: bool, noise: Noise | None = None) -> FitResult:
+    """A result in the features' own units, its components by decreasing weight if asked for."""
+    best = result.best
+    params = best.params._replace(
+        means=best.params.means * scale.scale[None] + scale.shift[None],
+        covariances=linalg.rescale(best.params.covariances, scale.scale),
+    )
+    if isinstance(params, NoisyGMMParams):  # as it came: back and forth, rounding would move its edge over a row
+        params = params._replace(noise=noise)
+    jacobian = weights.sum() * jnp.log(scale.scale).sum()
+    return FitResult(
+        best=best._replace(
+            params=_largest_first(params) if sort else params,
+            log_likelihood=best.log_likelihood - jacobian,
+            history=best.history - jacobian,
+        ),
+        log_likelihoods=result.log_likelihoods - jacobian,
+        statuses=result.statuses,
+    )

@@ -1,0 +1,107 @@
+"""Starting partitions by agglomerative clustering, on the host: every number of clusters from one tree."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+MOST_ROWS = 500  # whose tree takes a fraction of a second; other rows go with the nearest of these
+
+
+def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.ndarray:
+    """Several partitions of rows for each number of clusters, from different trees.
+
+    Ward's criterion on rows in singular directions, each scaled by the root of its standard deviation, and the
+    likelihood of a Gaussian per cluster (:func:`gaussian_linkage`) on the same and on standardised rows.
+
+    Args:
+        x: ``(n, d)`` rows; more than 500 are sampled.
+        n_clusters: numbers of clusters, each at most n.
+        seed: of the sample.
+
+    Returns:
+        ``(len(n_clusters), 3, n)`` int labels.
+
+    Example:
+        >>> partitions(np.array([[0.0], [0.1], [5.0], [5.1]]), [2])[0, 0].tolist()
+        [0, 0, 1, 1]
+
+    Reference:
+        Scrucca & Raftery (2015), Improved initialisation of model-based clustering using Gaussian hierarchical
+        partitions, for clustering transformed rows.
+    """
+    from scipy.cluster.hierarchy import cut_tree, linkage
+    from scipy.spatial import KDTree
+
+    rows = x
+    if len(x) > MOST_ROWS:
+        size = max(MOST_ROWS, 2 * max(n_clusters))
+        rows = x[np.random.default_rng(seed).choice(len(x), min(size, len(x)), replace=False)]
+    spread = rows.std(0)
+    standard = (rows - rows.mean(0)) / np.where(spread > 0, spread, 1)
+    _, sizes, directions = np.linalg.svd(standard, full_matrices=False)
+    turned = standard @ directions.T / np.sqrt(np.where(sizes > 1e-8 * sizes[0], sizes, 1))
+    trees = (linkage(turned, "ward"), gaussian_linkage(standard), gaussian_linkage(turned))
+    labels = np.stack([cut_tree(tree, list(n_clusters)) for tree in trees])  # (trees, rows, numbers)
+    nearest = KDTree(rows).query(x)[1] if len(x) > len(rows) else slice(None)
+    return labels.transpose(2, 0, 1)[:, :, nearest]
+
+
+def gaussian_linkage(x: np.ndarray) -> np.ndarray:
+    r"""Merge, time and again, the two clusters whose union costs least likelihood, each cluster a Gaussian of its own.
+
+    .. math:: \min \sum_c n_c \log \left( |W_c / n_c| + \mathrm{tr}(W_c / n_c) / d + \mathrm{tr}(W) / (n^2 d) \right)
+
+    with :math:`W_c` the scatter about the mean of cluster c and :math:`W` that of all rows; what is added to the
+    determinant makes small clusters comparable.
+
+    Args:
+        x: ``(n, d)`` rows; time and memory grow with n squared.
+
+    Returns:
+        ``(n - 1, 4)`` as scipy's ``linkage``, its distances the order of merging.
+
+    Reference:
+        Banfield & Raftery (1993), Model-based Gaussian and non-Gaussian clustering; Fraley (1998), Algorithms for
+        model-based Gaussian hierarchical clustering.
+    """
+    n, d = x.shape
+    size, mean, scatter = np.ones(n), x.astype(float), np.zeros((n, d, d))
+    floor = x.var(0).sum() / (n * d)
+
+    def cost(size: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+        spread = scatter / size[:, None, None]
+        return size * np.log(np.maximum(np.linalg.det(spread), 0) + spread.trace(axis1=1, axis2=2) / d + floor + TINY)
+
+    def merged(i: int, others: Any) -> tuple[np.ndarray, np.ndarray]:
+        total, apart = size[i] + size[others], mean[others] - mean[i]
+        between = (size[i] * size[others] / total)[:, None, None] * apart[:, :, None] * apart[:, None, :]
+        return total, scatter[i] + scatter[others] + between
+
+    def increase(i: int, others: np.ndarray) -> np.ndarray:
+        return cost(*merged(i, others)) - own[i] - own[others]
+
+    own = cost(size, scatter)
+    price = np.full((n, n), np.inf)  # of merging i with j > i
+    for i in range(n - 1):
+        price[i, i + 1 :] = increase(i, np.arange(i + 1, n))
+    alive, name, tree = np.ones(n, bool), np.arange(n), np.empty((n - 1, 4))
+    partner = price.argmin(1)
+    for step in range(n - 1):
+        i = int(np.argmin(price[np.arange(n), partner]))
+        j = int(partner[i])
+        total, union = merged(i, np.array([j]))
+        mean[i] += (size[j] / total[0]) * (mean[j] - mean[i])
+        size[i], scatter[i], own[i] = total[0], union[0], cost(total, union)[0]
+        tree[step], name[i], alive[j] = (name[i], name[j], step + 1, total[0]), n + step, False
+        price[j], price[:, j] = np.inf, np.inf
+        others = np.flatnonzero(alive & (np.arange(n) != i))
+        price[np.minimum(i, others), np.maximum(i, others)] = increase(i, others)
+        stale = np.flatnonzero(alive & ((partner == i) | (partner == j)) | (np.arange(n) == i))
+        partner[stale] = price[stale].argmin(1)
+        cheaper = others[(others < i) & (price[others, i] < price[others, partner[others]])]
+        partner[cheaper] = i
+    return tree
+
+
+TINY = np.finfo(float).tiny  # identical rows have no spread at all

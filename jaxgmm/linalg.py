@@ -1,0 +1,240 @@
+"""Cholesky and triangular work by covariance structure; the only caller of ``cholesky``.
+
+Throughout, ``covariances`` is stored as in :class:`jaxgmm.GMMParams`, and rows of data lie component-major, ``(k, d,
+n)``: products of whole contiguous vectors.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.custom_batching import sequential_vmap
+
+einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
+matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
+# On CPUs LAPACK gets one matrix at a time, or none: jaxlib splits a batch over the very threads that wait for it, and
+# two large batches at once, on two cores, wait for ever (seen with jaxlib 0.10.2). Small matrices run faster side by
+# side, without LAPACK.
+LARGEST_ELIMINATED = 8  # features
+
+
+_one_at_a_time = cast(Callable[[Callable[..., Any]], Callable[..., Any]], sequential_vmap)
+
+
+def by_lapack(function: Callable[[Array], tuple[Array, Array]], matrices: Array) -> tuple[Array, Array]:
+    """``function`` of matrices ``(k, d, d)``: on CPUs, also under ``vmap``, of one after another."""
+    return lax.platform_dependent(matrices, cpu=partial(lax.map, _one_at_a_time(function)), default=function)
+
+
+class Factor(NamedTuple):
+    """Covariances as L L^T: lower triangles, or standard deviations where they are diagonal."""
+
+    root: Array  # L, (k|1, d, d) or (k|1, d)
+    inverse: Array  # L^-1, likewise
+    log_det: Array  # (k|1,) log |L|
+
+
+def factorize(covariances: Array, n_features: int) -> Factor:
+    """Cholesky factors; NaN or infinite where a covariance is not positive definite."""
+    if covariances.ndim == 2:
+        root = jnp.sqrt(jnp.broadcast_to(covariances, (covariances.shape[0], n_features)))
+        return Factor(root, 1 / root, jnp.log(root).sum(1))
+    root, inverse = _cholesky_with_inverse(symmetrize(covariances))
+    return Factor(root, inverse, jnp.log(jnp.diagonal(root, axis1=1, axis2=2)).sum(1))
+
+
+@jax.custom_jvp
+def _cholesky_with_inverse(matrices: Array) -> tuple[Array, Array]:
+    """``L`` and ``L^-1`` of symmetric matrices ``(k, d, d)``."""
+    if matrices.shape[-1] <= LARGEST_ELIMINATED:
+        return _eliminate(matrices)
+    return by_lapack(_lapack, matrices)
+
+
+@_cholesky_with_inverse.defjvp
+def _cholesky_with_inverse_jvp(primals: Any, tangents: Any) -> Any:
+    (matrices,), (moved,) = primals, tangents
+    root, inverse = _cholesky_with_inverse(matrices)
+    whitened = jnp.tril(matmul(matmul(inverse, moved), inverse.swapaxes(-1, -2)))
+    whitened = whitened - jnp.eye(whitened.shape[-1], dtype=whitened.dtype)[None] * whitened / 2
+    return (root, inverse), (matmul(root, whitened), -matmul(whitened, inverse))
+
+
+def _eliminate(matrices: Array) -> tuple[Array, Array]:
+    """Symmetric Gaussian elimination: takes ``[A | I]`` to ``[L^T | L^-1]``, all matrices at once."""
+    d = matrices.shape[-1]
+    augmented = jnp.concatenate([matrices, jnp.broadcast_to(jnp.eye(d, dtype=matrices.dtype), matrices.shape)], -1)
+
+    def eliminate(index: Array, augmented: Array) -> Array:
+        row = lax.dynamic_index_in_dim(augmented, index, -2, keepdims=False)
+        row = row / jnp.sqrt(lax.dynamic_index_in_dim(row, index, -1))
+        column = jnp.where((jnp.arange(d) > index)[None], row[:, :d], 0)
+        augmented = augmented - column[:, :, None] * row[:, None, :]
+        return jnp.where((jnp.arange(d) == index)[None, :, None], row[:, None, :], augmented)
+
+    augmented = lax.fori_loop(0, d, eliminate, augmented, unroll=d <= 4)
+    return jnp.tril(augmented[..., :d].swapaxes(-1, -2)), augmented[..., d:]
+
+
+def _lapack(matrix: Array) -> tuple[Array, Array]:
+    root = jnp.linalg.cholesky(matrix)
+    identity = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
+    return root, lax.linalg.triangular_solve(root, identity, left_side=True, lower=True)
+
+
+def whiten(factor: Factor, rows: Array, offsets: Array) -> Array:
+    """``L_j^-1 (row - offset_j)`` for rows ``(d, n)`` and offsets ``(k, d)``, as ``(k, d, n)``."""
+    if factor.root.ndim == 2:
+        return (rows[None] - offsets[:, :, None]) * factor.inverse[:, :, None]
+    inverse = factor.inverse
+    origin = -matmul(inverse, offsets[:, :, None])
+    if inverse.shape[0] < offsets.shape[0]:
+        return matmul(inverse, rows[None]) + origin
+    # One product for all components, the origin a column beside L^-1: no second pass over the residuals.
+    affine = jnp.concatenate([origin, inverse], axis=2).reshape(-1, rows.shape[0] + 1)
+    return matmul(affine, jnp.concatenate([jnp.ones_like(rows[:1]), rows])).reshape(*offsets.shape, -1)
+
+
+def unwhiten(factor: Factor, vectors: Array) -> Array:
+    """``L_j v_j`` for ``vectors`` ``(k, d)``."""
+    if factor.root.ndim == 2:
+        return factor.root * vectors
+    return jnp.squeeze(matmul(factor.root, vectors[:, :, None]), 2)
+
+
+def whitened_scatter(factor: Factor, residuals: Array, expected: Array, rows: Array) -> tuple[Array, Array]:
+    """First and second moments of whitened residuals z ``(k, d, n)`` under responsibilities ``(k, n)``.
+
+    ``sum_n r_jn z_jn`` ``(k, d)``, and ``sum_n r_jn z_jn z_jn^T``; but where covariances are matrices, the
+    half-whitened ``sum_n r_jn z_jn row_n^T``, which is one plain product for all components instead of k small ones.
+    :func:`unwhiten_scatter` sets it right at the end. As only one of its two factors is about a common centre, its
+    rounding error still grows only linearly with distance.
+    """
+    k, d, n = residuals.shape
+    weighted = residuals * expected[:, None, :]
+    first = matmul(weighted.reshape(k * d, n), jnp.ones((n, 1), weighted.dtype)).reshape(k, d)
+    if factor.root.ndim == 2:
+        return first, einsum("kdn,kdn->kd", weighted, residuals)
+    weighted = pool(weighted, factor.root.shape)
+    return first, matmul(weighted.reshape(-1, n), rows.T).reshape(factor.root.shape)
+
+
+def unwhiten_scatter(factor: Factor, first: Array, second: Array, offsets: Array) -> Array:
+    """Second moments of residuals from the sums of :func:`whitened_scatter`, symmetric exactly."""
+    if factor.root.ndim == 2:
+        return factor.root**2 * second
+    moved = pool(first[:, :, None] * offsets[:, None, :], second.shape)
+    return symmetrize(matmul(factor.root, second - moved))
+
+
+def symmetrize(matrices: Array) -> Array:
+    """The symmetric part of each matrix."""
+    return (matrices + matrices.swapaxes(-1, -2)) / 2
+
+
+def pool(values: Array, shape: tuple[int, ...]) -> Array:
+    """Bring ``(k, d)`` or ``(k, d, ...)`` moments to a storage shape.
+
+    Components that share a covariance are summed, features that share a variance averaged.
+    """
+    if shape[0] == 1:
+        values = values.sum(0, keepdims=True)
+    if len(shape) == 2 and shape[1] == 1:
+        values = values.mean(1, keepdims=True)
+    return values
+
+
+def pool_counts(counts: Array, shape: tuple[int, ...]) -> Array:
+    """Bring ``(k,)`` counts to ``(k|1,)``, beside second moments pooled to a storage shape."""
+    return counts.sum(keepdims=True) if shape[0] == 1 else counts
+
+
+def outer_square(vectors: Array, ndim: int) -> Array:
+    """``v_j v_j^T`` of vectors ``(k, d)``, or its diagonal where the structure has rank 2."""
+    return vectors**2 if ndim == 2 else vectors[:, :, None] * vectors[:, None, :]
+
+
+def or_one(values: Array) -> Array:
+    """Divisors that are safe where there is nothing to divide."""
+    return jnp.where(values > 0, values, 1)
+
+
+def variances(covariances: Array, n_features: int) -> Array:
+    """The diagonals, ``(k|1, d)``, whatever the structure."""
+    if covariances.ndim == 3:
+        return jnp.diagonal(covariances, axis1=1, axis2=2)
+    return jnp.broadcast_to(covariances, (covariances.shape[0], n_features))
+
+
+def add_to_diagonal(covariances: Array, values: Array) -> Array:
+    """Add ``values`` ``(k|1,)`` to the diagonal of each covariance."""
+    if covariances.ndim == 2:
+        return covariances + values[:, None]
+    return covariances + values[:, None, None] * jnp.eye(covariances.shape[-1], dtype=covariances.dtype)[None]
+
+
+def trace_inverse(covariances: Array, n_features: int) -> Array:
+    """``tr Sigma_j^-1``, ``(k|1,)``."""
+    inverse = factorize(covariances, n_features).inverse
+    return (inverse**2).sum(tuple(range(1, inverse.ndim)))
+
+
+def stored(matrix: Array, shape: tuple[int, ...]) -> Array:
+    """A matrix ``(d, d)`` brought to a storage shape: itself, its diagonal, or the mean of that; leading 1."""
+    return matrix[None] if len(shape) == 3 else pool(jnp.diagonal(matrix)[None], (1, *shape[1:]))
+
+
+def trace_of_ratio(matrix: Array, factor: Factor) -> Array:
+    """``tr(M Sigma_j^-1)`` for a matrix ``(d, d)``, ``(k|1,)``."""
+    if factor.root.ndim == 2:
+        return (jnp.diagonal(matrix)[None] * factor.inverse**2).sum(1)
+    return (matmul(factor.inverse, matrix[None]) * factor.inverse).sum((1, 2))
+
+
+def is_positive_definite(covariances: Array, n_features: int) -> Array:
+    """Whether each covariance, ``(k|1,)``, is positive definite beyond the rounding of its Cholesky factor.
+
+    A squared pivot is the variance of a feature given those before it; one below ``d eps`` times the feature's own
+    variance cannot be told from zero (Higham 2002, Accuracy and Stability, section 10.1).
+    """
+    root = factorize(covariances, n_features).root
+    if root.ndim == 2:
+        return (jnp.isfinite(root) & (root > 0)).all(1)
+    pivots = jnp.diagonal(root, axis1=1, axis2=2) ** 2
+    least = n_features * np.finfo(root.dtype).eps * variances(covariances, n_features)
+    return (pivots > least).all(1) & jnp.isfinite(root).all((1, 2))
+
+
+def conditioning(covariances: Array, n_features: int) -> Array:
+    """How much rounding the Cholesky pivots amplify, ``(k|1,)``: ``n_features`` where features are uncorrelated.
+
+    The sum over features of variance over squared pivot, the variance given the features before it.
+    """
+    root = factorize(covariances, n_features).root
+    if root.ndim == 2:
+        return jnp.full(root.shape[0], n_features, root.dtype)
+    pivots = jnp.diagonal(root, axis1=1, axis2=2) ** 2
+    return (variances(covariances, n_features) / pivots).sum(1)
+
+
+def as_matrices(covariances: Array, n_features: int) -> Array:
+    """Covariances as ``(k|1, d, d)``, whatever the structure."""
+    return covariances if covariances.ndim == 3 else jax.vmap(jnp.diag)(variances(covariances, n_features))
+
+
+def dominates(covariances: Array, least: Array) -> Array:
+    """Whether each covariance, ``(k|1,)``, exceeds ``least`` ``(k|1, d, d)`` in every direction."""
+    d = least.shape[-1]
+    return jnp.isfinite(factorize(as_matrices(covariances, d) - least, d).root).all((1, 2))
+
+
+def rescale(covariances: Array, scale: Array) -> Array:
+    """The covariances of ``scale * x`` for ``scale`` ``(d,)``; one number where features share a variance."""
+    if covariances.ndim == 3:
+        return covariances * (scale[:, None] * scale[None, :])[None]
+    return covariances * (scale[: covariances.shape[1]] ** 2)[None]

@@ -1,0 +1,303 @@
+"""Search over covariance families and numbers of components for the model that a criterion likes best."""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from . import checks, hierarchy
+from .families import FAMILIES, FAMILIES_1D, Family, get_family
+from .fitting import SEEDING_ROWS, Schedule, best_of, restore, standardisation, standardise
+from .maximization import from_responsibilities
+from .mixture import chunk_rows, log_prob, responsibilities
+from .seeding import nested_partitions
+from .types import EMResult, FitError, FitResult, GMMParams, Prior, Status
+
+CRITERIA = ("bic", "icl", "aic", "cv")
+N_FOLDS = 10
+QUICK = Schedule(20, 4)  # with as many models as a search has, a start must show early what it is worth
+
+PriorRule = Callable[[Array, Array, Array, Family], Prior]  # (x, weights, n_components, family) -> Prior
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Every model of a search, and the best of them.
+
+    Attributes:
+        criterion: its name; smaller is better (scikit-learn's sign; mclust's BIC and ICL are the negative of it).
+        families: the F families searched.
+        n_components: the K numbers of components searched.
+        table: ``(F, K)`` the criterion, doubled nats; NaN where no restart came to a usable end.
+        log_likelihoods: ``(F, K)`` of the best restart, in nats.
+        statuses: ``(F, K)`` int, a Status each, of the best restart.
+        failed: ``(F, K)`` int, restarts that failed or degenerated.
+        results: by family name and number of components, the best :class:`EMResult`, as :func:`jaxgmm.fit` gives it.
+    """
+
+    criterion: str
+    families: tuple[Family, ...]
+    n_components: tuple[int, ...]
+    table: np.ndarray
+    log_likelihoods: np.ndarray
+    statuses: np.ndarray
+    failed: np.ndarray
+    results: dict[tuple[str, int], EMResult]
+
+    @property
+    def ranking(self) -> list[tuple[Family, int]]:
+        """Families and numbers of components, best first, without those that came to no usable end."""
+        order = np.argsort(self.table, axis=None, kind="stable")
+        usable = order[: np.count_nonzero(~np.isnan(self.table))]
+        places = (np.unravel_index(index, self.table.shape) for index in usable)
+        return [(self.families[row], self.n_components[column]) for row, column in places]
+
+    @property
+    def family(self) -> Family:
+        """The best model's."""
+        return self.ranking[0][0]
+
+    @property
+    def k(self) -> int:
+        """The best model's number of components."""
+        return self.ranking[0][1]
+
+    @property
+    def best(self) -> EMResult:
+        """The best model."""
+        return self.results[self.family.name, self.k]
+
+
+def select(
+    key: Array,
+    x: ArrayLike,
+    n_components: Iterable[int] | int = range(1, 10),
+    families: Sequence[Family | str] | None = None,
+    weights: ArrayLike | None = None,
+    *,
+    criterion: str = "bic",
+    n_init: int = 9,
+    ridge: ArrayLike = 1e-6,
+    prior: PriorRule | None = None,
+    tol: ArrayLike = 1e-5,
+    max_iter: int = 1000,
+    progress: bool = False,
+) -> Selection:
+    r"""Fit every family with every number of components, and say which the criterion likes best.
+
+    .. math:: \hat M = \arg\min_{f, k} \mathrm{BIC}(f, k)
+
+    Each family is one compiled program for all numbers of components: what is beyond k has weight zero. Restarts begin
+    from hierarchical clustering (:mod:`jaxgmm.hierarchy`), from k-means++ and from random rows, the same for every
+    family. As the tree is built on the host and the result is a table of models, not for use under ``jit``.
+
+    Args:
+        key: a JAX random key.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+        n_components: numbers of components.
+        families: covariance families, or their names; default all fourteen, or the two that one feature has.
+        weights: ``(n,)`` row weights >= 0; default one each.
+        criterion: ``"bic"``, ``"icl"``, ``"aic"``, or ``"cv"``: minus twice the log-likelihood of rows held out, over
+            ten folds.
+        n_init: restarts of each model beside the three from hierarchical clustering.
+        ridge: see :func:`jaxgmm.fit`.
+        prior: ``(x, weights, n_components, family) -> Prior`` such as :func:`jaxgmm.default_prior`; default none.
+        tol: see :func:`jaxgmm.fit`; models are told apart by less than it takes to settle one.
+        max_iter: see :func:`jaxgmm.fit`.
+        progress: whether to show a progress bar, by families, on stderr.
+
+    Returns:
+        :class:`Selection`.
+
+    Raises:
+        TypeError: if an argument is not of its type.
+        ValueError: for values of ``x`` and ``weights`` as :func:`jaxgmm.fit` does; for an unknown family or criterion,
+            an empty range, a number of components below one or beyond the number of rows, or a family that does not
+            exist in so many dimensions.
+        FitError: if no model came to a usable end.
+
+    Example:
+        >>> import jax
+        >>> import jaxgmm
+        >>> x = jaxgmm.datasets.load_faithful().x
+        >>> found = select(jax.random.key(0), x, [2, 3], ["EEE", "EEI"], n_init=2)
+        >>> found.family.letters, found.k, found.table.round().tolist()
+        ('EEE', 3, [[2325.0, 2314.0], [2355.0, 2323.0]])
+
+    Reference:
+        Fraley & Raftery (2002), Model-based clustering, discriminant analysis, and density estimation; Scrucca, Fop,
+        Murphy & Raftery (2016), mclust 5.
+    """
+    x = checks.as_rows(x)
+    weights = checks.as_row_weights(weights, x).astype(x.dtype)
+    checks.row_values(x, weights)
+    numbers = _numbers(n_components)
+    checks.enough_rows(x, weights, max(numbers))
+    chosen = _families(families, x.shape[1])
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion: expected one of {', '.join(CRITERIA)}, got {criterion!r}")
+    n_init = checks.as_integer(n_init, "n_init", 0)
+    max_iter = checks.as_integer(max_iter, "max_iter", 0)
+    ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
+
+    sample, labels = _partitions(key, x, weights, numbers, n_init)
+    fold_of = jax.random.permutation(key, jnp.arange(x.shape[0]) % N_FOLDS)
+    search = partial(_search, x, weights, sample, labels, fold_of, ridge, tol, jnp.asarray(numbers))
+
+    def search_family(family: Family) -> Any:
+        with jax.enable_x64(x.dtype == np.float64):  # a setting of the caller's thread alone
+            return jax.device_get(search(max(numbers), family, max_iter, criterion, prior))
+
+    found = _in_parallel(search_family, chosen, progress)
+    return _selection(found, criterion, chosen, numbers, x.shape[1], float(weights.sum()))
+
+
+def _numbers(n_components: Iterable[int] | int) -> tuple[int, ...]:
+    given = [n_components] if isinstance(n_components, int) else list(n_components)
+    if not given:
+        raise ValueError("n_components: expected at least one number of components, got none")
+    return tuple(dict.fromkeys(checks.as_integer(number, "n_components", 1) for number in given))
+
+
+def _families(families: Sequence[Family | str] | None, n_features: int) -> tuple[Family, ...]:
+    existing = FAMILIES_1D if n_features == 1 else FAMILIES
+    if families is None:
+        return existing
+    given = [families] if isinstance(families, str | Family) else list(families)
+    if not given:
+        raise ValueError("families: expected at least one covariance family, got none")
+    chosen = tuple(dict.fromkeys(checks.family_of(get_family(family)) for family in given))
+    for family in chosen:
+        if (family in FAMILIES and n_features == 1) or (family in FAMILIES_1D and n_features > 1):
+            names = ", ".join(f.letters if n_features > 1 else f.name for f in existing)
+            raise ValueError(f"families: expected some of {names} for {n_features} feature(s), got {family.name}")
+    return chosen
+
+
+def _partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_init: int) -> tuple[Array, Array]:
+    """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, starts, m)`` to start from."""
+    sample_key, seed_key = jax.random.split(key)
+    sample = np.flatnonzero(np.asarray(weights) > 0)
+    size = max(SEEDING_ROWS, 32 * max(numbers))
+    if len(sample) > size:
+        sample = np.sort(np.asarray(jax.random.choice(sample_key, sample, (size,), replace=False)))
+    scale = standardisation(x, weights, FAMILIES[-1])
+    rows = (x[sample] - scale.shift[None]) / scale.scale[None]
+    trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers)
+    random = nested_partitions(seed_key, rows, weights[sample], numbers, n_init)
+    return jnp.asarray(sample), jnp.concatenate([jnp.asarray(trees, random.dtype), random], axis=1)
+
+
+@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12))
+def _search(
+    x: Array,
+    weights: Array,
+    sample: Array,
+    labels: Array,
+    fold_of: Array,
+    ridge: Array,
+    tol: Array,
+    numbers: Array,
+    most: int,
+    family: Family,
+    max_iter: int,
+    criterion: str,
+    prior: PriorRule | None,
+) -> tuple[FitResult, Array]:
+    """The best of all starts for each number of components, and what the criterion asks of it beside likelihood."""
+
+    def fit(weights: Array) -> FitResult:
+        scale = standardisation(x, weights, family)
+        matrices = len(family.structure(most, x.shape[1])) == 3
+        chunk_size = chunk_rows(most * labels.shape[0] * labels.shape[1], x.shape[1], x.dtype.itemsize)
+
+        def fit_number(number: Array, labels: Array) -> FitResult:
+            given = None if prior is None else prior(x, weights, number, family)
+            problem = standardise(scale, x, weights, ridge, tol, given, matrices)
+            rows, row_weights = problem.rows[sample], weights[sample]
+
+            def start(labels: Array) -> GMMParams:
+                one_hot = jax.nn.one_hot(labels, most, dtype=x.dtype)
+                return from_responsibilities(rows, one_hot, row_weights, family=family, ridge=problem.ridge)
+
+            best = best_of(jax.vmap(start)(labels), problem, family, max_iter, chunk_size, QUICK)
+            return restore(best, scale, weights, True)
+
+        return jax.vmap(fit_number)(numbers, labels)
+
+    def uncertainty(params: GMMParams) -> Array:
+        certainty = jnp.log(responsibilities(params, x).max(1))
+        return jnp.where(weights > 0, weights * certainty, 0).sum()
+
+    def held_out(fold: Array) -> Array:
+        held = fold_of == fold
+        best = fit(jnp.where(held, 0, weights)).best
+        score = lax.map(lambda p: jnp.where(held & (weights > 0), weights * log_prob(p, x), 0).sum(), best.params)
+        return jnp.where(best.status <= Status.MAX_ITER, score, jnp.nan)
+
+    result = fit(weights)
+    if criterion == "icl":
+        return result, lax.map(uncertainty, result.best.params)
+    if criterion == "cv":
+        return result, lax.map(held_out, jnp.arange(N_FOLDS)).sum(0)
+    return result, jnp.zeros_like(result.best.log_likelihood)
+
+
+def _in_parallel(search: Callable[[Family], Any], families: Sequence[Family], progress: bool) -> list[Any]:
+    """``search`` of every family: compiling takes the most time, and a thread compiles while another runs."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        futures = [pool.submit(search, family) for family in families]
+        finished: Iterable[Future[Any]] = as_completed(futures)
+        if progress:
+            from tqdm import tqdm
+
+            finished = tqdm(finished, total=len(families), desc="families", unit="family")
+        for future in finished:
+            future.result()
+        return [future.result() for future in futures]
+
+
+def _selection(
+    found: list[tuple[FitResult, np.ndarray]],
+    criterion: str,
+    families: tuple[Family, ...],
+    numbers: tuple[int, ...],
+    n_features: int,
+    total_weight: float,
+) -> Selection:
+    best = [result.best for result, _ in found]
+    log_likelihoods, statuses = (np.stack([getattr(b, name) for b in best]) for name in ("log_likelihood", "status"))
+    count = np.array([[k - 1 + k * n_features + f.n_parameters(k, n_features) for k in numbers] for f in families])
+    asked = np.stack([extra for _, extra in found])
+    table = {
+        "bic": count * np.log(total_weight) - 2 * log_likelihoods,
+        "icl": count * np.log(total_weight) - 2 * log_likelihoods - 2 * asked,
+        "aic": 2 * count - 2 * log_likelihoods,
+        "cv": -2 * asked,
+    }[criterion]
+    table = np.where(statuses <= Status.MAX_ITER, table, np.nan)
+    if np.isnan(table).all():
+        raise FitError(f"none of {table.size} models came to a usable end: raise the ridge, or use fewer components")
+    failed = np.stack([(np.asarray(result.statuses) > Status.MAX_ITER).sum(1) for result, _ in found])
+    results = {
+        (family.name, k): _without_dead(jax.tree.map(lambda leaf, column=column: leaf[column], best[row]), k)
+        for row, family in enumerate(families)
+        for column, k in enumerate(numbers)
+    }
+    return Selection(criterion, families, numbers, table, log_likelihoods, statuses, failed, results)
+
+
+def _without_dead(result: EMResult, k: int) -> EMResult:
+    """The result with its first k components alone: those beyond have weight zero."""
+    weights, means, covariances = result.params
+    shared = covariances.shape[0] == 1
+    params = GMMParams(weights[:k], means[:k], covariances if shared else covariances[:k])
+    return jax.tree.map(jnp.asarray, result._replace(params=params))

@@ -1,0 +1,169 @@
+"""The values that jaxgmm passes around: immutable, array-valued, valid pytrees."""
+
+import enum
+from typing import NamedTuple
+
+import numpy as np
+from jax import Array
+
+
+class GMMParams(NamedTuple):
+    """A Gaussian mixture: ``p(x) = sum_j weights_j N(x | means_j, covariances_j)``.
+
+    The shape of ``covariances`` carries its structure: rank 3 is a matrix, rank 2 a diagonal; a leading 1 is shared by
+    all components, a trailing 1 (rank 2) by all features.
+    """
+
+    weights: Array  # (k,) mixing proportions, non-negative, summing to one
+    means: Array  # (k, d) in the features' units
+    covariances: Array  # full (k, d, d) | tied (1, d, d) | diag (k, d) | spherical (k, 1), units squared
+
+
+class Noise(NamedTuple):
+    """A region that rows of no cluster are uniform over: what a box and the faces of a convex body enclose."""
+
+    lower: Array  # (d,)
+    upper: Array  # (d,)
+    faces: Array  # (m, d + 1) rows (a, b) of a x + b <= 0; m = 0 where the box is all
+    log_volume: Array  # ()
+
+
+class NoisyGMMParams(NamedTuple):
+    """A Gaussian mixture with a noise component, which has the last weight: one more than there are means."""
+
+    weights: Array  # (k + 1,) mixing proportions, the last that of the noise
+    means: Array  # (k, d)
+    covariances: Array  # as of GMMParams
+    noise: Noise
+
+
+class Stats(NamedTuple):
+    """Expected sufficient statistics, with moments about the means of the parameters that made them.
+
+    Stats over rows A plus Stats over rows B, field by field, are the Stats over both.
+    """
+
+    log_likelihood: Array  # () total over weighted rows, in nats
+    counts: Array  # (k,) sum_i w_i r_ij; (k + 1,) with noise, whose count is the last
+    first: Array  # (k, d) sum_i w_i r_ij (x_i - mean_j)
+    second: Array  # sum_i w_i r_ij (x_i - mean_j)(x_i - mean_j)^T, shaped like covariances:
+    #                summed over components that share one, averaged over features that share one
+
+
+class Prior(NamedTuple):
+    r"""A conjugate prior: Dirichlet on the weights, normal-inverse-Wishart on each mean and covariance.
+
+    .. math::
+        \phi \sim \mathrm{Dirichlet}(\alpha), \quad \mu_j \mid \Sigma_j \sim N(m, \Sigma_j / \kappa), \quad
+        \Sigma_j \sim \mathrm{InverseWishart}(\nu, \Lambda)
+
+    restricted to the covariance family; a covariance that components share has one inverse-Wishart.
+    """
+
+    concentration: Array  # () alpha >= 1; 1 leaves the weights alone
+    mean: Array  # (d,) m
+    shrinkage: Array  # () kappa >= 0, in rows: how many the prior mean counts for
+    dof: Array  # () nu, in rows
+    scale: Array  # (d, d) Lambda, units squared
+
+
+class Status(enum.IntEnum):
+    """Why a fit stopped."""
+
+    CONVERGED = 0
+    MAX_ITER = 1
+    NON_FINITE = 2
+    DEGENERATE = 3
+    DECREASED = 4
+
+
+class EMResult(NamedTuple):
+    """What :func:`jaxgmm.em` found, and why it stopped."""
+
+    params: GMMParams  # always finite where the start was finite: the last good iterate
+    log_likelihood: Array  # () of params, in nats
+    history: Array  # (max_iter,) log-likelihood of the parameters entering each iteration, NaN-padded
+    n_iter: Array  # () int, M-steps that led to params
+    status: Array  # () int, a Status
+
+
+class FitResult(NamedTuple):
+    """The best of several restarts, and how every one of them ended."""
+
+    best: EMResult
+    log_likelihoods: Array  # (n_init,) where each restart was left, in nats; NaN where it failed
+    statuses: Array  # (n_init,) int, a Status each; MAX_ITER where it was left after the short run
+
+
+class FitError(RuntimeError):
+    """A fit ended without a usable answer; the message says why and what to try."""
+
+
+_MESSAGES = {
+    Status.CONVERGED: "converged: the estimated remaining gain in log-likelihood is below tol or rounding",
+    Status.MAX_ITER: "stopped at max_iter before converging: raise max_iter, or tol",
+    Status.NON_FINITE: (
+        "the log-likelihood is not finite: look for NaN or infinite values in x, for negative or all-zero "
+        "weights, for a start whose weights do not sum to one, or for rows so far out that their density underflows"
+    ),
+    Status.DEGENERATE: (
+        "a covariance collapsed: it is singular within the working precision, the work of the ridge alone, or of a "
+        "handful of nearly collinear rows: "
+        "raise the ridge, use fewer components or a simpler family, or try another start"
+    ),
+    Status.DECREASED: (
+        "the log-likelihood decreased beyond rounding: use float64, "
+        "or check that a custom step maximises the expected log-likelihood"
+    ),
+}
+
+
+def describe(status: Array | int) -> str:
+    """Say in one sentence why a fit stopped and, where it went wrong, what to try.
+
+    Args:
+        status: ``()`` int, a :class:`Status`.
+
+    Returns:
+        The sentence.
+
+    Raises:
+        ValueError: if ``status`` is not a :class:`Status`.
+
+    Example:
+        >>> describe(Status.MAX_ITER)
+        'stopped at max_iter before converging: raise max_iter, or tol'
+    """
+    return _MESSAGES[Status(int(status))]
+
+
+def raise_if_failed(result: EMResult | FitResult) -> EMResult | FitResult:
+    """Return ``result`` unchanged, or raise if it (or any lane of a batch) failed.
+
+    ``CONVERGED`` and ``MAX_ITER`` pass: their parameters are usable. Not for use under ``jit``, where the status is not
+    known yet.
+
+    Args:
+        result: from :func:`jaxgmm.em` (possibly under ``vmap``) or :func:`jaxgmm.fit`.
+
+    Returns:
+        The same ``result``.
+
+    Raises:
+        FitError: saying how many fits failed and why the first of them did.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxgmm
+        >>> start = jaxgmm.GMMParams(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)))
+        >>> raise_if_failed(jaxgmm.em(start, jnp.array([jnp.nan, 1.0])))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        jaxgmm.types.FitError: 1 of 1 fits failed; fit 0: the log-likelihood is not finite: ...
+    """
+    status = np.atleast_1d(np.asarray(result.best.status if isinstance(result, FitResult) else result.status))
+    failed = np.flatnonzero(~np.isin(status, (Status.CONVERGED, Status.MAX_ITER)))
+    if failed.size:
+        first = failed[0]
+        raise FitError(f"{failed.size} of {status.size} fits failed; fit {first}: {describe(status.flat[first])}")
+    return result

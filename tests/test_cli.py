@@ -1,0 +1,443 @@
+"""The command line in-process, through ``cli.run``; most fits share a shape, since each shape compiles for seconds."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from problems import MCLUST_FITS, matrices, mclust_params, oracle_log_prob, oracle_responsibilities
+
+import jaxgmm
+from jaxgmm import __main__, cli, io
+
+FAST = ["--restarts", "2"]
+
+
+def two_groups(n=40, d=2, seed=0):
+    """Rows around two centres far apart, so that every start ends at the same maximum."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, d)) + 8.0 * (np.arange(n)[:, None] % 3 == 0)
+
+
+X = two_groups()
+
+
+def table(x, names=("a", "b")):
+    """CSV of rows, with every digit; without a header where there are no names."""
+    header = [",".join(names)] if names else []
+    return "\n".join([*header, *(",".join(map(str, row)) for row in np.asarray(x, object).tolist()), ""])
+
+
+def snapshot(folder):
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """The current folder, with a table and a file that stands where output may go."""
+    monkeypatch.chdir(tmp_path)
+    Path("data.csv").write_text(table(X))
+    Path("out").write_bytes(b"as it was")
+    Path("directory").mkdir()
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory):
+    """A model of ``X``, with features a and b."""
+    path = tmp_path_factory.mktemp("model")
+    (path / "data.csv").write_text(table(X))
+    assert cli.run(["fit", str(path / "data.csv"), *FAST, "-o", str(path / "model.npz")]) == 0
+    return path / "model.npz"
+
+
+@pytest.fixture
+def call(capsys):
+    """Run a command that succeeds, and return what it prints."""
+
+    def run(*arguments):
+        code = cli.run([str(argument) for argument in arguments])
+        printed, complaints = capsys.readouterr()
+        assert (code, complaints) == (0, "")
+        return printed
+
+    return run
+
+
+@pytest.fixture
+def refused(capsys, folder):
+    """Run a command that must be refused in one line and change no file; return that line."""
+
+    def run(*arguments):
+        before = snapshot(folder)
+        code = cli.run([str(argument) for argument in arguments])
+        line = capsys.readouterr().err
+        assert code == 2
+        assert re.fullmatch(r"jaxgmm: \S.*\n", line)
+        assert snapshot(folder) == before
+        return line
+
+    return run
+
+
+def components(summary):
+    """Weights, means and standard deviations, from the table that ends a summary."""
+    lines = summary.split("each component:\n")[1].split("\n\n")[0].splitlines()[1:]
+    cells = [line.replace("±", " ").split()[1:] for line in lines if line[:9].strip().isdigit()]
+    numbers = np.array(cells, float)
+    return numbers[:, 0], numbers[:, 1::2], numbers[:, 2::2]
+
+
+# ---------------------------------------------------------------------------------------------------------------- fit
+
+
+def test_fit_without_a_file_fits_old_faithful(call):
+    summary = call("fit")
+    family, fit = next(f[1:3] for f in MCLUST_FITS if f[0] == "faithful" and f[2]["model"] == "VVV" and f[2]["G"] == 2)
+    reference = mclust_params(family, fit)
+    order = np.argsort(-reference.weights)
+    weights, means, deviations = components(summary)
+    np.testing.assert_allclose(weights, reference.weights[order], atol=1e-4)
+    np.testing.assert_allclose(weights, [0.6441, 0.3559], atol=1e-4)
+    np.testing.assert_allclose(means, [[4.290, 79.97], [2.037, 54.48]], rtol=3e-4)
+    variances = np.diagonal(matrices(reference)[order], axis1=1, axis2=2)
+    np.testing.assert_allclose(deviations, np.sqrt(variances), rtol=2e-3)
+    bic = 2 * 1130.2640 + 11 * np.log(272)
+    assert float(re.search(r"BIC +(\S+)", summary)[1]) == pytest.approx(bic, abs=1e-3)
+    for fact in ("n = 272, d = 2", "-1130.2640 nats", "stopped         converged", "eruptions", "waiting", "16, of"):
+        assert fact in summary
+
+
+def test_the_documented_command_keeps_the_fit_of_the_library(folder, call):
+    options = ["--components", 3, "--covariance", "full", "--restarts", 16, "--seed", 0, "--output", "model.npz"]
+    assert "model written to model.npz" in call("fit", "data.csv", *options)
+    kept = io.load("model.npz")
+    assert (kept.family, kept.feature_names) == ("full", ("a", "b"))
+    with jax.enable_x64(True):
+        expected = jaxgmm.fit(jax.random.key(0), X, 3).best.params
+    for leaf, other in zip(kept.params, expected, strict=True):
+        assert leaf.dtype == np.float64
+        np.testing.assert_array_equal(leaf, other)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "value"),
+    [
+        ("-k 4", "n_components", 4),
+        ("--components 5", "n_components", 5),
+        ("--covariance tied", "family", "tied"),
+        ("--covariance spherical", "family", "spherical"),
+        ("--restarts 3", "n_init", 3),
+        ("--ridge 0.25", "ridge", 0.25),
+        ("--tol 0.125", "tol", 0.125),
+        ("--max-iter 0", "max_iter", 0),
+        ("--seed 4294967295", "seed", 4294967295),
+        ("", "n_components", 2),
+        ("", "n_init", 16),
+        ("", "family", "full"),
+    ],
+)
+def test_every_option_reaches_the_fit(arguments, option, value, monkeypatch, refused):
+    seen = {}
+
+    def fit(key, x, n_components, weights, **options):
+        seen.update(options, n_components=n_components, seed=int(jax.random.key_data(key)[-1]))
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(cli, "fit_mixture", fit)
+    assert "seen enough" in refused("fit", "data.csv", *arguments.split())
+    assert seen[option] == value
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        table(X),
+        table(X, names=None),
+        "\ufeff" + table(X).replace("\n", "\r\n"),
+        table(X).replace("\n", "\n\n") + "\n",
+        re.sub("([^,\n]+)", r'"\1"', table(X)),
+        table(X).replace(",", " , "),
+    ],
+    ids=["header", "no header", "BOM and CRLF", "blank lines", "quotes", "spaces"],
+)
+def test_the_dress_of_a_table_does_not_matter(content, folder, call):
+    expected = call("fit", "data.csv", *FAST)
+    Path("data.csv").write_bytes(content.encode())
+    summary = call("fit", "data.csv", *FAST)
+    for before, after in zip(components(expected), components(summary), strict=True):
+        np.testing.assert_array_equal(before, after)
+    assert "n = 40, d = 2" in summary
+
+
+@pytest.mark.parametrize("d", [1, 30])
+def test_one_component_is_the_moments_of_the_data_at_any_width(d, folder, call):
+    x, names = two_groups(50, d), [f"feature {i}" for i in range(d)]
+    Path("data.csv").write_text(table(x, names))
+    summary = call("fit", "data.csv", "-k", 1, "--restarts", 1, "--ridge", 0, "-o", "model.npz")
+    params = io.load("model.npz").params
+    covariance = np.cov(x.T, bias=True).reshape(1, d, d)
+    np.testing.assert_allclose(params.means, x.mean(0)[None], rtol=1e-9)
+    np.testing.assert_allclose(params.covariances, covariance, rtol=1e-9, atol=1e-9)
+    total = -50 / 2 * (d * np.log(2 * np.pi) + np.linalg.slogdet(covariance[0])[1] + d)
+    assert float(re.search(r"log-likelihood +(\S+)", summary)[1]) == pytest.approx(total, abs=1e-3)
+    _, means, deviations = components(summary)
+    np.testing.assert_allclose(means, x.mean(0)[None, :6], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(deviations, x.std(0)[None, :6], rtol=1e-3)
+    assert ("and 24 more features" in summary) == (d == 30)
+
+    call("predict", "model.npz", "data.csv", "-o", "rows.csv")
+    np.testing.assert_allclose(io.read_table("rows.csv", ["log_density"])[0][:, 0], oracle_log_prob(params, x))
+
+
+def test_integer_weights_equal_repetition(folder, call):
+    counts = np.where(np.arange(len(X)) % 2, 0, 2)
+    rows = np.column_stack([X, counts]).astype(object)
+    rows[1, 0] = ""  # what has no weight may be blank
+    Path("weighted.csv").write_text(table(rows, ["a", "b", "w"]))
+    Path("repeated.csv").write_text(table(np.repeat(X, counts, axis=0)))  # of the same shape, which saves compiling
+    call("fit", "weighted.csv", "--weights", "w", *FAST, "--tol", 1e-12, "-o", "weighted.npz")
+    call("fit", "repeated.csv", *FAST, "--tol", 1e-12, "-o", "repeated.npz")
+    weighted, repeated = io.load("weighted.npz"), io.load("repeated.npz")
+    assert weighted.feature_names == ("a", "b")
+    for leaf, other in zip(weighted.params, repeated.params, strict=True):
+        np.testing.assert_allclose(leaf, other, rtol=1e-6, atol=1e-9)
+
+
+def test_columns_are_chosen_by_name_in_the_order_given(folder, call, model):
+    rows = np.array([["iris", b, 1, a] for a, b in X.tolist()], object)
+    Path("wide.csv").write_text(table(rows, ["kind", "b", "w", "a"]))
+    plain = ["fit", "wide.csv", "--columns", "a, b", *FAST]
+    assert call(*plain, "-o", "one.npz") == call(*plain, "--weights", "w", "-o", "one.npz")
+    expected, kept = io.load(model), io.load("one.npz")
+    assert kept.feature_names == expected.feature_names
+    for leaf, other in zip(kept.params, expected.params, strict=True):
+        np.testing.assert_array_equal(leaf, other)
+
+    call("fit", "wide.csv", "--columns", "b,a", *FAST, "-o", "two.npz")
+    swapped = io.load("two.npz")
+    assert swapped.feature_names == ("b", "a")
+    np.testing.assert_allclose(swapped.params.means, expected.params.means[:, ::-1], atol=1e-4)
+
+
+def test_a_fit_that_fails_is_no_refusal_and_is_not_kept(folder, capsys):
+    huge = np.where(np.arange(40) % 2, 1e308, -1e308)  # their variance is beyond float64
+    Path("data.csv").write_text(table(np.column_stack([huge, X[:, 1]])))
+    before = snapshot(folder)
+    code = cli.run(["fit", "data.csv", *FAST, "-o", "out"])
+    printed, complaint = capsys.readouterr()
+    assert code == 1
+    assert re.fullmatch("jaxgmm: fit failed: .*not finite.*\n", complaint)
+    assert "2, of which 2 failed" in printed
+    assert snapshot(folder) == before
+
+
+# ------------------------------------------------------------------------------------------------------------ predict
+
+
+def test_predict_writes_what_the_library_computes_in_float64(folder, call, model):
+    printed = call("predict", model, "data.csv")
+    assert call("predict", model, "data.csv", "--output", "out") == ""
+    assert Path("out").read_text() == printed
+    rows, names = io.read_table("out")
+    assert names == ("label", "log_density", "responsibility_0", "responsibility_1")
+    params = io.load(model).params
+    with jax.enable_x64(True):
+        expected = [jaxgmm.predict(params, X), jaxgmm.log_prob(params, X), *jaxgmm.responsibilities(params, X).T]
+    np.testing.assert_array_equal(rows, np.column_stack(expected))
+    np.testing.assert_allclose(rows[:, 1], oracle_log_prob(params, X), rtol=1e-12)
+    np.testing.assert_allclose(rows[:, 2:], oracle_responsibilities(params, X), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["b", "a"], [1, 0]),
+        (["kind", "b", "a"], [2, 1, 0]),
+        (["a", "kind", "kind", "b"], [0, 2, 2, 1]),
+        (None, [0, 1]),
+    ],
+    ids=["reordered", "beside a text", "beside two of one name", "by position without a header"],
+)
+def test_predict_finds_its_columns(names, order, folder, call, model):
+    expected = call("predict", model, "data.csv")
+    rows = np.column_stack([X.astype(object), ["text"] * len(X)])
+    Path("other.csv").write_text(table(rows[:, order], names))
+    assert call("predict", model, "other.csv") == expected
+
+
+def test_a_model_without_names_takes_columns_by_position(folder, call, model):
+    expected = call("predict", model, "data.csv")
+    io.save("unnamed.npz", io.load(model)._replace(feature_names=("x1", "x2")))
+    assert call("predict", "unnamed.npz", "data.csv") == expected
+    Path("other.csv").write_text(table(X[:, ::-1], ["x2", "x1"]))
+    assert call("predict", "unnamed.npz", "other.csv") == expected
+
+
+# ----------------------------------------------------------------------------------------------------------- refusals
+
+BAD_TABLES = {
+    "empty": (b"", "empty file"),
+    "blank lines": (b"\n\r\n\n", "empty file"),
+    "header only": (b"a,b\n", "below the header"),
+    "binary": (b"\x89PNG\r\n\x1a\n\x00\xff", "text file"),
+    "UTF-16": ("a,b\n1,2\n".encode("utf-16"), "text file"),
+    "endless field": (b"a,b\n" + b"1" * 200_000 + b",2\n", "text file"),
+    "short row": (b"a,b\n1,2\n3\n4,5\n", "line 3: expected 2 columns, got 1"),
+    "long row": (b"a,b\n1,2\n3,4,5\n", "line 3: expected 2 columns, got 3"),
+    "text": (b"a,b\n1,2\n\n3,tall\n", "line 4, column b: expected a number, got 'tall'"),
+    "semicolons": (b"a;b\n1;2\n", "a;b"),
+    "blank cell": (table(X).encode() + b",1\n", "finite"),
+    "NaN": (table(X).encode() + b"NaN,1\n", "finite"),
+    "NA": (table(X).encode() + b"1,NA\n", "finite"),
+    "infinity": (table(X).encode() + b"1,-inf\n", "finite"),
+    "row of blanks": (table(X).encode() + b",\n", "finite"),
+    "a name twice": (b"a,b,b\n1,2,3\n4,5,6\n", "each column once, got b"),
+}
+
+
+@pytest.mark.parametrize(("content", "complaint"), BAD_TABLES.values(), ids=BAD_TABLES)
+def test_a_bad_table_is_refused(content, complaint, refused, model):
+    Path("data.csv").write_bytes(content)
+    for command in (["fit", "data.csv"], ["predict", model, "data.csv"]):
+        line = refused(*command, "--output", "out")
+        assert "data.csv" in line
+        assert complaint in line or "expected columns a, b" in line
+
+
+@pytest.mark.parametrize(("path", "complaint"), [("missing.csv", "No such file"), ("directory", "directory")])
+def test_a_path_that_is_no_file_is_refused(path, complaint, refused, model):
+    for command in (["fit", path], ["predict", model, path], ["predict", path, "data.csv"]):
+        line = refused(*command, "-o", "out")
+        assert path in line
+        assert complaint in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("nope", "'nope'"),
+        ("--nope", "--nope"),
+        ("fit --nope", "--nope"),
+        ("fit data.csv out", "extra argument"),
+        ("predict", "MODEL.npz"),
+        ("predict out", "DATA.csv"),
+        ("fit --components", "requires an argument"),
+        ("fit -k 0", "--components"),
+        ("fit -k two", "'two'"),
+        ("fit -k 41 data.csv", "at most 40"),
+        ("fit --covariance round", "'round'"),
+        ("fit --restarts 0", "--restarts"),
+        ("fit --restarts 999999999999", "--restarts"),
+        ("fit --seed -1", "--seed"),
+        ("fit --seed 4294967296", "--seed"),
+        ("fit --ridge -1", "--ridge"),
+        ("fit --ridge inf", "ridge: expected a finite number"),
+        ("fit --tol nan", "tol: expected a finite number"),
+        ("fit --tol small", "'small'"),
+        ("fit --max-iter -1", "--max-iter"),
+        ("fit --max-iter 99999999999", "--max-iter"),
+        ("fit --columns a", "DATA.csv"),
+        ("fit --columns=", "DATA.csv"),
+        ("fit --weights a", "DATA.csv"),
+        ("fit data.csv --columns a,c", "expected columns a, c, got a, b"),
+        ("fit data.csv --columns a,a", "each column once"),
+        ("fit data.csv --columns=", "got a, b"),
+        ("fit data.csv --weights w", "got a, b"),
+        ("fit data.csv --weights b", "weights: expected finite values >= 0"),
+        ("fit data.csv --columns a --weights a", "each column once"),
+    ],
+)
+def test_a_bad_command_is_refused(arguments, complaint, refused):
+    assert complaint in refused(*arguments.split(), *(["-o", "out"] if "data.csv" in arguments else []))
+
+
+def test_weights_alone_are_no_features(refused):
+    Path("data.csv").write_text("w\n1\n2\n")
+    assert "one feature" in refused("fit", "data.csv", "--weights", "w")
+
+
+@pytest.mark.parametrize("names", [["a", "c"], ["a"], ["a", "c", "d"], None], ids=str)
+def test_columns_that_are_not_the_models_are_refused(names, refused, model):
+    width = len(names or "abc")
+    Path("data.csv").write_text(table(np.ones((3, width)), names))
+    assert "data.csv: expected columns a, b, got " in refused("predict", model, "data.csv", "-o", "out")
+
+
+@pytest.mark.parametrize("output", ["directory", "missing/out", "data.csv/out"])
+def test_an_output_that_cannot_be_written_is_refused(output, refused, model):
+    for command in (["fit", "data.csv", *FAST], ["predict", model, "data.csv"]):
+        assert f"jaxgmm: {output}: " in refused(*command, "-o", output)
+
+
+@pytest.mark.parametrize("content", [b"", b"label\n", b"PK\x03\x04"], ids=["empty", "text", "truncated"])
+def test_a_bad_model_is_refused(content, refused):
+    Path("model.npz").write_bytes(content)
+    line = refused("predict", "model.npz", "data.csv", "-o", "out")
+    assert "model.npz: expected a model saved by jaxgmm" in line
+
+
+def test_running_out_of_memory_is_said_in_one_line(monkeypatch, refused):
+    def fit(*_, **__):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory\nallocating 1 bytes.")
+
+    monkeypatch.setattr(cli, "fit_mixture", fit)
+    assert "Out of memory allocating" in refused("fit", "data.csv")
+
+
+# --------------------------------------------------------------------------------------------------- the program itself
+
+
+def test_help_and_version(call, capsys):
+    assert call("--version") == f"jaxgmm {jaxgmm.__version__}\n"
+    assert "--covariance [full|tied|diag|spherical]" in call("fit", "-h")
+    assert cli.run([]) == 2
+    assert "predict" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("x64", [False, True])
+@pytest.mark.parametrize(("arguments", "code"), [("predict {} data.csv", 0), ("predict {} out", 2)])
+def test_global_configuration_is_untouched(arguments, code, x64, folder, model):
+    with jax.enable_x64(x64):
+        before = dict(jax.config.values)
+        assert cli.run(arguments.format(model).split()) == code
+        assert dict(jax.config.values) == before
+        assert jax.config.jax_enable_x64 == x64
+
+
+def test_main_exits_with_the_code_of_the_command(folder, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["jaxgmm", "fit", "missing.csv"])
+    with pytest.raises(SystemExit) as exit_:
+        __main__.main()
+    assert exit_.value.code == 2
+    assert "missing.csv" in capsys.readouterr().err
+
+
+def test_main_hides_no_other_missing_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "jaxgmm.cli", None)
+    with pytest.raises(ModuleNotFoundError, match=r"jaxgmm\.cli"):
+        __main__.main()
+
+
+def module(*arguments, **environment):
+    command = [sys.executable, "-m", "jaxgmm", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | environment, check=False)
+
+
+def test_python_m_runs_the_command_line(folder, model, call):
+    done = module("predict", model, "data.csv")
+    assert (done.returncode, done.stderr) == (0, "")
+    Path("out").write_text(done.stdout)
+    call("predict", model, "data.csv", "-o", "expected")
+    np.testing.assert_allclose(io.read_table("out")[0], io.read_table("expected")[0], rtol=1e-12, atol=1e-300)
+
+
+def test_without_click_one_line_says_what_to_install(folder):
+    Path("click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')\n")
+    done = module("fit", PYTHONPATH=str(folder))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"jaxgmm: .*pip install 'jaxgmm\[cli\]'\n", done.stderr)

@@ -1,0 +1,156 @@
+"""Bad input: an error that names the argument, what was expected and what came."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import blobs
+
+import jaxgmm
+from jaxgmm import GMMParams
+
+X = blobs(30).astype(np.float32)
+KEY = jax.random.key(0)
+START = GMMParams(np.ones(2) / 2, np.array([[0.0, 0.0], [1.0, 1.0]]), np.stack([np.eye(2)] * 2))
+
+
+def fit(x=X, n_components=2, **options):
+    return jaxgmm.fit(KEY, x, n_components, **options)
+
+
+def with_value(array, value):
+    return np.where(np.arange(len(array))[:, None] == 4, value, array)
+
+
+BAD_FITS = {
+    "NaN": (lambda: fit(with_value(X, np.nan)), ValueError, r"x: expected finite values, got \[nan nan\] at row 4"),
+    "infinite": (lambda: fit(with_value(X, np.inf)), ValueError, r"x: expected finite .* at row 4"),
+    "empty": (lambda: fit(np.empty((0, 2))), ValueError, r"x: expected at least one row .* got shape \(0, 2\)"),
+    "no features": (lambda: fit(np.empty((3, 0))), ValueError, r"x: expected at least one .* got shape \(3, 0\)"),
+    "3-D": (lambda: fit(np.ones((2, 2, 2))), ValueError, r"x: expected shape \(n, d\).* got \(2, 2, 2\)"),
+    "scalar": (lambda: fit(1.0), ValueError, r"x: expected shape \(n, d\).* got \(\)"),
+    "object": (lambda: fit(np.array([[None, 1]])), TypeError, r"x: expected .* real numbers, got dtype object"),
+    "string": (lambda: fit(np.array([["a", "b"]])), TypeError, r"x: expected .* real numbers, got dtype <U1"),
+    "complex": (lambda: fit(X * 1j), TypeError, r"x: expected .* real numbers, got dtype complex"),
+    "negative weight": (lambda: fit(weights=-np.ones(30)), ValueError, r"weights: .* >= 0, got -1.0 at row 0"),
+    "NaN weight": (lambda: fit(weights=np.full(30, np.nan)), ValueError, r"weights: .* got nan at row 0"),
+    "zero weights": (lambda: fit(weights=np.zeros(30)), ValueError, r"weights: .* got all zero"),
+    "too few weights": (lambda: fit(weights=np.ones(3)), ValueError, r"weights: expected shape \(30,\).* got \(3,\)"),
+    "k = 0": (lambda: fit(n_components=0), ValueError, r"n_components: expected at least 1, got 0"),
+    "k = 1.5": (lambda: fit(n_components=1.5), TypeError, r"n_components: expected an integer, got 1.5"),
+    "k > n": (lambda: fit(n_components=31), ValueError, r"n_components: expected at most 30, .* got 31"),
+    "k > weighted n": (
+        lambda: fit(n_components=3, weights=np.arange(30) < 2),
+        ValueError,
+        r"n_components: expected at most 2, .* got 3",
+    ),
+    "tol": (lambda: fit(tol=-1.0), ValueError, r"tol: expected a finite number >= 0, got -1.0"),
+    "ridge": (lambda: fit(ridge=-1.0), ValueError, r"ridge: expected a finite number >= 0, got -1.0"),
+    "NaN ridge": (lambda: fit(ridge=np.nan), ValueError, r"ridge: expected a finite number >= 0, got nan"),
+    "text ridge": (lambda: fit(ridge="big"), TypeError, r"ridge: expected a number, got 'big'"),
+    "n_init": (lambda: fit(n_init=0), ValueError, r"n_init: expected at least 1, got 0"),
+    "max_iter": (lambda: fit(max_iter=-1), ValueError, r"max_iter: expected at least 0, got -1"),
+    "family": (lambda: fit(family="round"), ValueError, r"family: expected one of full, tied, .* got 'round'"),
+    "start sum": (
+        lambda: fit(start=START._replace(weights=np.ones(2))),
+        ValueError,
+        r"start.weights: .* sum to one, got \[1. 1.\]",
+    ),
+    "start NaN": (
+        lambda: fit(start=START._replace(means=START.means * np.nan)),
+        ValueError,
+        r"start.means: expected finite values",
+    ),
+    "start not positive definite": (
+        lambda: fit(start=START._replace(covariances=START.covariances - np.array([[[0.0]], [[2.0]]]))),
+        ValueError,
+        r"(?s)start.covariances: expected positive definite, got .* for component 1",
+    ),
+    "start components": (lambda: fit(start=START, n_components=3), ValueError, r"start: expected 3 components, got 2"),
+    "start structure": (
+        lambda: fit(start=START, family="diag"),
+        ValueError,
+        r"start.covariances: expected shape \(2, 2\) for the diag family",
+    ),
+    "start features": (
+        lambda: fit(blobs(30, 3), start=START),
+        ValueError,
+        r"x: expected 2 features .* got shape \(30, 3\)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FITS)
+def test_fit_refuses(name):
+    call, error, message = BAD_FITS[name]
+    with pytest.raises(error, match=message):
+        call()
+
+
+BAD_CALLS = {
+    "features": (lambda: jaxgmm.log_prob(START, np.ones((3, 5))), ValueError, r"x: expected 2 features .* \(3, 5\)"),
+    "params": (lambda: jaxgmm.log_prob("model", X), TypeError, r"params: expected GMMParams.* got str"),
+    "means": (
+        lambda: jaxgmm.log_prob(START._replace(means=np.zeros(2)), X),
+        ValueError,
+        r"params.means: .*\(k, d\), got \(2,\)",
+    ),
+    "mixing": (
+        lambda: jaxgmm.predict(START._replace(weights=np.ones(3)), X),
+        ValueError,
+        r"params.weights: expected shape \(2,\)",
+    ),
+    "covariances": (
+        lambda: jaxgmm.sample(KEY, START._replace(covariances=np.ones((3, 2))), 5),
+        ValueError,
+        r"params.covariances: expected",
+    ),
+    "n": (lambda: jaxgmm.sample(KEY, START, -1), ValueError, r"n: expected at least 0, got -1"),
+    "chunk": (lambda: jaxgmm.e_step(START, X, chunk_size=0), ValueError, r"chunk_size: expected at least 1, got 0"),
+    "em start": (
+        lambda: jaxgmm.em(START, X, family=jaxgmm.TIED),
+        ValueError,
+        r"params.covariances: .*\(1, 2, 2\) for the tied family",
+    ),
+    "em family": (lambda: jaxgmm.em(START, X, family="full"), TypeError, r"family: expected a Family .* got 'full'"),
+    "em tol": (lambda: jaxgmm.em(START, X, tol=-1), ValueError, r"tol: expected a finite number >= 0"),
+    "em object": (lambda: jaxgmm.em(START, np.array([[None, 1]])), TypeError, r"x: expected .* got dtype object"),
+    "m_step ridge": (
+        lambda: jaxgmm.m_step(START, jaxgmm.e_step(START, X), ridge=-1.0),
+        ValueError,
+        r"ridge: expected a finite number >= 0",
+    ),
+    "responsibilities": (
+        lambda: jaxgmm.from_responsibilities(X, np.ones((3, 2))),
+        ValueError,
+        r"responsibilities: expected shape \(30, k\)",
+    ),
+    "labels": (
+        lambda: jaxgmm.seeding.from_labels(X, np.full(30, 2), 2),
+        ValueError,
+        r"labels: expected 0..1, got 2..2",
+    ),
+    "float labels": (lambda: jaxgmm.seeding.from_labels(X, np.ones(30), 2), TypeError, r"labels: expected integers"),
+    "few labels": (lambda: jaxgmm.seeding.from_labels(X, [0, 1], 2), ValueError, r"labels: expected shape \(30,\)"),
+    "criterion family": (
+        lambda: jaxgmm.bic(START, X, family=jaxgmm.DIAG),
+        ValueError,
+        r"params.covariances: expected shape \(2, 2\)",
+    ),
+    "get_family": (lambda: jaxgmm.get_family("VVZ"), ValueError, r"expected one of full.*VEV.*, got 'VVZ'"),
+    "describe": (lambda: jaxgmm.describe(17), ValueError, r"17 is not a valid Status"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_CALLS)
+def test_functions_refuse(name):
+    call, error, message = BAD_CALLS[name]
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_under_jit_shapes_still_raise_and_values_become_a_status():
+    with pytest.raises(ValueError, match="x: expected 2 features"):
+        jax.jit(jaxgmm.log_prob)(START, jnp.ones((3, 5)))
+    result = jax.jit(lambda x: fit(x, n_init=2))(with_value(X, np.float32(np.nan)))
+    assert result.best.status == jaxgmm.Status.NON_FINITE
