@@ -2,8 +2,13 @@
 
 import itertools
 import os
+import tempfile
 
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:  # the first process makes it, the workers inherit it
+    _programs = tempfile.TemporaryDirectory(prefix="jaxgmm-programs-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = _programs.name
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.05"
 
 import jax
 import numpy as np
