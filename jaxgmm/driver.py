@@ -10,7 +10,8 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from . import checks, expectation, maximization, mixture, priors
+from . import acceleration, checks, expectation, maximization, mixture, priors
+from .acceleration import Accelerator, Course
 from .families import FULL, Family
 from .types import EMResult, GMMParams, Prior, Stats, Status
 
@@ -32,6 +33,7 @@ def em(
     max_iter: int = 1000,
     e_step: EStep | None = None,
     m_step: MStep | None = None,
+    accelerate: Accelerator | None = None,
     chunk_size: int | None = None,
 ) -> EMResult:
     r"""Fit a mixture by expectation-maximisation from a given start.
@@ -62,6 +64,9 @@ def em(
             not a new lambda, or it compiles again.
         m_step: ``(params, stats) -> GMMParams``; default :func:`jaxgmm.m_step` with ``family`` and ``ridge``. Static
             likewise.
+        accelerate: such as :func:`jaxgmm.acceleration.momentum`: tries to go further than EM's steps, which takes far
+            fewer of them where EM is slow. A try costs an E-step, and is taken only where the likelihood is no lower.
+            Static likewise.
         chunk_size: rows per chunk of the default E-step.
 
     Returns:
@@ -90,20 +95,22 @@ def em(
     max_iter = checks.as_integer(max_iter, "max_iter", 0)
     if prior is not None:
         prior = checks.as_prior(prior, params.means)
-    return _em(params, x, weights, ridge, tol, prior, family, max_iter, e_step, m_step, chunk_size)
+    return _em(params, x, weights, ridge, tol, prior, family, max_iter, e_step, m_step, accelerate, chunk_size)
 
 
 class _State(NamedTuple):
     """What the loop carries: the answer so far, and what the next look at the likelihood will judge."""
 
     result: EMResult
+    stats: Stats  # at the result
     candidate: GMMParams
-    counts: Array  # (k,) of the E-step that led to the candidate
     gain: Array  # () of the last accepted step
-    iteration: Array  # () int, M-steps that led to the candidate
+    iteration: Array  # () int, accepted steps with the one to the candidate
+    n_plain: Array  # () int, steps of plain EM accepted in a row
+    course: Course | None
 
 
-@partial(jax.jit, static_argnums=(6, 7, 8, 9, 10))
+@partial(jax.jit, static_argnums=(6, 7, 8, 9, 10, 11))
 def _em(
     start: GMMParams,
     x: Array,
@@ -115,49 +122,66 @@ def _em(
     max_iter: int,
     e_step: EStep | None,
     m_step: MStep | None,
+    accelerate: Accelerator | None,
     chunk_size: int | None,
 ) -> EMResult:
     expect = e_step or partial(expectation.e_step, chunk_size=chunk_size)
     maximize = m_step or partial(maximization.m_step, family=family, ridge=ridge, prior=prior)
     log_prior = partial(priors.log_prior, prior=prior) if prior is not None else lambda params: 0.0
     weights = jnp.where((weights >= 0) & _is_mixture(start), weights, jnp.nan)
+    units = acceleration.units_of(start)
 
     def advance(state: _State) -> _State:
-        result, candidate = state.result, state.candidate
-        stats = expect(candidate, x, weights)
-        stats = stats._replace(log_likelihood=stats.log_likelihood + log_prior(candidate))
-        gain = stats.log_likelihood - result.log_likelihood
-        allowance = maximization.ridge_allowance(result.params, candidate, state.counts, ridge)
+        stats = expect(state.candidate, x, weights)
+        stats = stats._replace(log_likelihood=stats.log_likelihood + log_prior(state.candidate))
+        allowance = maximization.ridge_allowance(state.result.params, state.candidate, state.stats.counts, ridge)
         if family.constrained:  # the start may lie outside the family, where more likelihood is to be had
             allowance = jnp.where(state.iteration == 1, jnp.inf, allowance)
-        refusal = _refusal(candidate, stats, gain + allowance)
-        status = jnp.select(
-            [refusal != _RUNNING, _is_converged(stats, gain, state.gain, tol), state.iteration == max_iter],
-            [refusal, jnp.int32(Status.CONVERGED), jnp.int32(Status.MAX_ITER)],
-            jnp.int32(_RUNNING),
-        )
-        reached = EMResult(
-            params=candidate,
-            log_likelihood=stats.log_likelihood,
-            history=result.history.at[state.iteration].set(stats.log_likelihood),
-            n_iter=state.iteration,
-            status=status,
-        )
-        stayed = result._replace(
-            log_likelihood=jnp.where(state.iteration == 0, stats.log_likelihood, result.log_likelihood), status=status
-        )
-        result = jax.tree.map(partial(jnp.where, refusal == _RUNNING), reached, stayed)
-        return _State(result, maximize(candidate, stats), stats.counts, gain, state.iteration + 1)
+        is_refused, state = _judge(state, stats, allowance, tol, max_iter)
+        params, stats, course = state.result.params, state.stats, state.course
+        if accelerate and course:
+            stats, course = acceleration.extrapolate(accelerate, course, units, params, stats, ridge, is_refused)
+        return state._replace(candidate=maximize(params, stats), course=course)
 
-    k, dtype = start.weights.shape[0], x.dtype
+    dtype = x.dtype
     nothing = EMResult(
         start, jnp.asarray(-jnp.inf, dtype), jnp.full(max_iter + 1, jnp.nan, dtype), jnp.int32(0), jnp.int32(_RUNNING)
     )
-    state = _State(nothing, start, jnp.zeros(k, dtype), jnp.asarray(jnp.inf, dtype), jnp.int32(0))
+    empty = Stats(*(jnp.zeros_like(leaf) for leaf in (nothing.log_likelihood, *start[:3])))
+    course = acceleration.begin(accelerate, units, start) if accelerate else None
+    state = _State(nothing, empty, start, jnp.asarray(jnp.inf, dtype), jnp.int32(0), jnp.int32(0), course)
     result = lax.while_loop(lambda state: state.result.status == _RUNNING, advance, state).result
     return result._replace(
         log_likelihood=result.log_likelihood - log_prior(result.params), history=result.history[:max_iter]
     )
+
+
+def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, max_iter: int) -> tuple[Array, _State]:
+    """Whether the candidate, whose ``stats`` are given, is refused; and the state that this leads to."""
+    result, candidate = state.result, state.candidate
+    is_guess = jnp.asarray(False) if state.course is None else state.course.is_guess
+    gain = stats.log_likelihood - result.log_likelihood
+    refusal = _refusal(candidate, stats, gain + allowance)
+    is_refused = (refusal != _RUNNING) | (is_guess & ~(gain + allowance > 0))
+    n_plain = jnp.where(is_guess, 0, state.n_plain + 1)
+    is_converged = (n_plain >= 2) & _is_converged(stats, gain, state.gain, tol)  # a guess's gain says nothing of a rate
+    status = jnp.select(
+        [is_refused & is_guess, is_refused, is_converged, state.iteration == max_iter],
+        [jnp.int32(_RUNNING), refusal, jnp.int32(Status.CONVERGED), jnp.int32(Status.MAX_ITER)],
+        jnp.int32(_RUNNING),
+    )
+    reached = EMResult(
+        params=candidate,
+        log_likelihood=stats.log_likelihood,
+        history=result.history.at[state.iteration].set(stats.log_likelihood),
+        n_iter=state.iteration,
+        status=status,
+    )
+    stayed = result._replace(
+        log_likelihood=jnp.where(state.iteration == 0, stats.log_likelihood, result.log_likelihood), status=status
+    )
+    accepted = state._replace(result=reached, stats=stats, gain=gain, iteration=state.iteration + 1, n_plain=n_plain)
+    return is_refused, jax.tree.map(partial(jnp.where, is_refused), state._replace(result=stayed), accepted)
 
 
 def _is_mixture(params: GMMParams) -> Array:
@@ -186,10 +210,14 @@ def _refusal(candidate: GMMParams, stats: Stats, gain: Array) -> Array:
 def _is_converged(stats: Stats, gain: Array, previous_gain: Array, tol: Array) -> Array:
     """Whether Aitken's estimate of the remaining gain, ``gain / (1 - rate)``, is below ``tol`` per unit weight."""
     rate = jnp.where(previous_gain == 0, 0, gain / jnp.where(previous_gain == 0, 1, previous_gain))
-    worthwhile = jnp.maximum(
-        tol * stats.counts.sum(), _resolution(stats, jnp.full(1, stats.first.shape[1], gain.dtype))
+    return jnp.isfinite(previous_gain) & (rate < 1) & (abs(gain) < _worthwhile(stats, tol) * (1 - rate))
+
+
+def _worthwhile(stats: Stats, tol: Array) -> Array:
+    """The least gain that is worth another iteration, ``()`` in nats."""
+    return jnp.maximum(
+        tol * stats.counts.sum(), _resolution(stats, jnp.full(1, stats.first.shape[1], stats.first.dtype))
     )
-    return jnp.isfinite(previous_gain) & (rate < 1) & (abs(gain) < worthwhile * (1 - rate))
 
 
 def _resolution(stats: Stats, amplification: ArrayLike) -> Array:

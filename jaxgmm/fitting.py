@@ -10,6 +10,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import checks, linalg
+from .acceleration import Accelerator, momentum
 from .driver import em
 from .families import FULL, Family, get_family
 from .maximization import from_responsibilities
@@ -46,6 +47,7 @@ def fit(
     noise: Noise | None = None,
     tol: ArrayLike = 1e-6,
     max_iter: int = 1000,
+    accelerate: Accelerator | None = momentum(),  # noqa: B008  (a constant)
 ) -> FitResult:
     r"""Fit a mixture from several starts and return the best.
 
@@ -78,6 +80,7 @@ def fit(
             :class:`jaxgmm.NoisyGMMParams`. It goes with seeding; a ``start`` brings its own.
         tol: gain per unit weight, in nats, that is not worth another iteration.
         max_iter: most M-steps of each restart; static under ``jit``.
+        accelerate: see :func:`jaxgmm.em`; ``None`` for plain EM. Static under ``jit``.
 
     Returns:
         :class:`FitResult`: the best :class:`EMResult`, in the features' own units, and the log-likelihood and status of
@@ -117,7 +120,7 @@ def fit(
     seedings = seeding if isinstance(seeding, tuple) else (seeding,)
     if prior is not None:
         prior = checks.as_prior(prior, x[:1])
-    options = (n_components, family, n_init, seedings, max_iter)
+    options = (n_components, family, n_init, seedings, max_iter, accelerate)
     given = (start, jnp.asarray(ridge, x.dtype), jnp.asarray(tol, x.dtype), prior, noise)
     return _fit(key, x, weights, *given, *options)
 
@@ -139,7 +142,7 @@ class Problem(NamedTuple):
     prior: Prior | None
 
 
-@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12))
+@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12, 13))
 def _fit(
     key: Array,
     x: Array,
@@ -154,6 +157,7 @@ def _fit(
     n_init: int,
     seedings: tuple[Seeding, ...],
     max_iter: int,
+    accelerate: Accelerator | None,
 ) -> FitResult:
     scale = standardisation(x, weights, family)
     problem = standardise(scale, x, weights, ridge, tol, prior, len(family.structure(n_components, x.shape[1])) == 3)
@@ -165,15 +169,21 @@ def _fit(
     else:
         starts = jax.tree.map(lambda leaf: leaf[None], _standardise_params(start, scale))
     chunk_size = chunk_rows(starts.means.shape[0] * n_components, x.shape[1], x.dtype.itemsize)
-    result = best_of(starts, problem, family, max_iter, chunk_size, THOROUGH)
+    result = best_of(starts, problem, family, max_iter, chunk_size, THOROUGH, accelerate)
     return restore(result, scale, weights, start is None, getattr(start, "noise", noise))
 
 
 def best_of(
-    starts: GMMParams, problem: Problem, family: Family, max_iter: int, chunk_size: int, schedule: Schedule
+    starts: GMMParams,
+    problem: Problem,
+    family: Family,
+    max_iter: int,
+    chunk_size: int,
+    schedule: Schedule,
+    accelerate: Accelerator | None = momentum(),  # noqa: B008
 ) -> FitResult:
     """Run all starts shortly, then the best of them to convergence; in standardised units."""
-    run = partial(_run, problem=problem, family=family, chunk_size=chunk_size)
+    run = partial(_run, problem=problem, family=family, chunk_size=chunk_size, accelerate=accelerate)
     short, objective = run(starts, max_iter=min(schedule.short_run, max_iter))
     best = lax.top_k(_ranking(short, objective), -(-starts.means.shape[0] // schedule.keep))[1]
     chosen = jax.tree.map(lambda leaf: leaf[best], short)
@@ -188,7 +198,14 @@ def best_of(
     )
 
 
-def _run(starts: GMMParams, problem: Problem, family: Family, chunk_size: int, max_iter: int) -> tuple[EMResult, Array]:
+def _run(
+    starts: GMMParams,
+    problem: Problem,
+    family: Family,
+    chunk_size: int,
+    accelerate: Accelerator | None,
+    max_iter: int,
+) -> tuple[EMResult, Array]:
     """EM from every start at once, and what it climbed to; lanes with a collapsed component come back DEGENERATE."""
     rows, weights, ridge, tol, prior = problem
     least = _least_covariance(rows, weights, ridge)[None]
@@ -197,7 +214,8 @@ def _run(starts: GMMParams, problem: Problem, family: Family, chunk_size: int, m
     def lane(start: GMMParams) -> tuple[EMResult, Array]:
         result = em(
             start, rows, weights,
-            family=family, ridge=ridge, prior=prior, tol=tol, max_iter=max_iter, chunk_size=chunk_size,
+            family=family, ridge=ridge, prior=prior, tol=tol, max_iter=max_iter,
+            accelerate=accelerate, chunk_size=chunk_size,
         )  # fmt: skip
         collapsed = ~linalg.dominates(result.params.covariances, least).all() | is_spurious(result.params, n_rows)
         collapsed = collapsed & (result.status <= Status.MAX_ITER)

@@ -1,6 +1,7 @@
 """Eigen-decomposition by plane rotations, of many small matrices side by side, and its form for common axes.
 
-A round turns disjoint pairs of axes at once; a sweep is as many rounds as it takes to pair each axis with every other.
+Matrices lie side by side, ``(d, d, k)``: a rotation is a few products of whole contiguous vectors. A round turns
+disjoint pairs of axes at once; a sweep is as many rounds as it takes to pair each axis with every other.
 """
 
 from collections.abc import Callable
@@ -11,9 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from .linalg import LARGEST_ELIMINATED, by_lapack, matmul
+from .linalg import LARGEST_ELIMINATED, by_lapack, matmul, or_one
 
-SWEEPS = 8  # what cold starts of up to LARGEST_ELIMINATED axes take in float64; convergence is quadratic
+SWEEPS = 8  # at most, up to LARGEST_ELIMINATED axes in float64; convergence is quadratic
+
+Rotation = Callable[[np.ndarray, Array, Array], tuple[Array, Array]]
 
 
 @jax.custom_jvp
@@ -42,15 +45,19 @@ def _lapack(matrices: Array) -> tuple[Array, Array]:
 def _by_rotations(matrices: Array) -> tuple[Array, Array]:
     """Cyclic Jacobi: each rotation, of at most 45 degrees, takes one pair of entries to zero."""
 
-    def angle(_: Array, gap: Array, cross: Array, first: Array) -> Array:
-        sign = jnp.where(gap == 0, first[None], jnp.sign(gap))
-        return jnp.arctan2(2 * cross * sign, abs(gap)) / 2
+    def rotation(partner: np.ndarray, gap: Array, cross: Array) -> tuple[Array, Array]:
+        first = np.sign(partner - np.arange(d)).astype(gap.dtype)[:, None]  # one of a pair: which, does not matter
+        cross = 2 * cross * jnp.where(gap == 0, first, jnp.sign(gap))
+        tangent = cross / or_one(abs(gap) + jnp.sqrt(gap**2 + cross**2))  # of half the angle with this tangent
+        cosine = 1 / jnp.sqrt(1 + tangent**2)
+        return cosine, tangent * cosine
 
     d = matrices.shape[-1]
-    axes = jnp.broadcast_to(jnp.eye(d, dtype=matrices.dtype), matrices.shape)
-    sweeps = 1 if d <= 2 else SWEEPS
-    turned, axes = lax.fori_loop(0, sweeps, lambda _, carry: _sweep(carry[0], carry[1], angle), (matrices, axes))
-    values = jnp.diagonal(turned, axis1=1, axis2=2)
+    start = jnp.moveaxis(matrices, 0, -1)
+    axes = jnp.broadcast_to(jnp.eye(d, dtype=start.dtype)[:, :, None], start.shape)
+    sweeps = 1 if d <= 2 else min(d + 2, SWEEPS)
+    turned, axes = lax.fori_loop(0, sweeps, lambda _, now: _sweep(now[0], now[1], rotation), (start, axes))
+    values, axes = turned[np.arange(d), np.arange(d)].T, axes.transpose(2, 1, 0)
     order = jnp.argsort(values, axis=-1)
     return jnp.take_along_axis(values, order, -1), jnp.take_along_axis(axes, order[:, None, :], -1)
 
@@ -63,51 +70,48 @@ def turn_common_axes(scatters: Array, variances: Array, axes: Array) -> Array:
     For two axes at a time the minimiser is known, so no rotation raises the sum (Flury & Gautschi 1986, An algorithm
     for simultaneous orthogonal transformation of several positive definite symmetric matrices to nearly diagonal form).
     """
-    precisions = 1 / variances
+    precisions = 1 / variances.T
 
-    def angle(partner: Array, gap: Array, cross: Array, _: Array) -> Array:
-        difference = precisions - matmul(precisions, partner)
-        cross, gap = 2 * (difference * cross).sum(0), (difference * gap).sum(0)
+    def rotation(partner: np.ndarray, gap: Array, cross: Array) -> tuple[Array, Array]:
+        difference = precisions - precisions[partner]
+        cross, gap = 2 * (difference * cross).sum(1), (difference * gap).sum(1)
         indifferent = (cross == 0) & (gap == 0)
-        return jnp.arctan2(-cross, jnp.where(indifferent, 1, -gap))[None] / 2
+        angle = jnp.arctan2(-cross, jnp.where(indifferent, 1, -gap))[:, None] / 2
+        return jnp.cos(angle), jnp.sin(angle)
 
     scatters = matmul(matmul(axes.T[None], scatters), axes[None])
-    return _sweep(scatters, axes[None], angle)[1][0]
+    return _sweep(jnp.moveaxis(scatters, 0, -1), axes.T[:, :, None], rotation)[1][:, :, 0].T
 
 
-def _sweep(matrices: Array, axes: Array, angle: Callable[[Array, Array, Array, Array], Array]) -> tuple[Array, Array]:
-    """Turn every pair of axes once. ``angle`` sees partners, differences of diagonal entries, and the entries between.
+def _sweep(matrices: Array, axes: Array, rotation: Rotation) -> tuple[Array, Array]:
+    """Turn every pair of axes of matrices ``(d, d, k)`` once; ``axes`` ``(d, d, k|1)`` are rows here.
 
-    What it returns for an axis is how far that one turns towards its partner; the partner turns as far away.
+    ``rotation`` sees partners ``(d,)``, differences of diagonal entries and the entries between, ``(d, k)``. It returns
+    the cosine and sine of how far each axis turns towards its partner; the partner turns as far away.
     """
-    d = matrices.shape[-1]
-    identity = jnp.eye(d, dtype=matrices.dtype)[None]
-
-    def turn(carry: tuple[Array, Array], given: tuple[Array, ...]) -> tuple[tuple[Array, Array], None]:
-        (matrices, axes), (partner, first) = carry, given
-        own, paired = jnp.diagonal(matrices, axis1=1, axis2=2), partner.any(0)[None]
-        gap = jnp.where(paired, own - matmul(own, partner), 0)
-        cross = (matrices * partner[None]).sum(1)
-        towards = jnp.where(paired, angle(partner, gap, cross, first), 0)[:, None, :]
-        rotation = identity * jnp.cos(towards) + partner[None] * jnp.sin(towards)
-        return (matmul(matmul(rotation.swapaxes(1, 2), matrices), rotation), matmul(axes, rotation)), None
-
-    rounds = _rounds(d)
-    first = np.sign(rounds @ np.arange(d) - np.arange(d))  # one of a pair: which, does not matter
-    scanned = tuple(jnp.asarray(array, matrices.dtype) for array in (rounds, first))
-    return lax.scan(turn, (matrices, axes), scanned)[0]
+    d = len(matrices)
+    for partner in _rounds(d):
+        paired = (partner != np.arange(d))[:, None]
+        own = jnp.stack([matrices[i, i] for i in range(d)])
+        between = jnp.stack([matrices[partner[i], i] for i in range(d)])
+        cosine, sine = rotation(partner, own - own[partner], jnp.where(paired, between, 0))
+        cosine, sine = jnp.where(paired, cosine, 1)[:, None], jnp.where(paired, sine, 0)[:, None]
+        for _ in range(2):  # rows, then columns
+            matrices = (matrices * cosine + matrices[partner] * sine).swapaxes(0, 1)
+        axes = axes * cosine + axes[partner] * sine
+    return matrices, axes
 
 
 def _rounds(d: int) -> np.ndarray:
-    """Who turns with whom in each round of a sweep, as symmetric permutations ``(rounds, d, d)``; zero: no partner.
+    """Who turns with whom in each round of a sweep, ``(rounds, d)``; nobody with oneself.
 
     A round-robin tournament by the circle method: one player stays, the others move on by one seat.
     """
     seats = list(range(d + d % 2))
-    rounds = np.zeros((max(len(seats) - 1, 0), d, d))
+    rounds = np.tile(np.arange(d), (max(len(seats) - 1, 0), 1))
     for partners in rounds:
         for a, b in zip(seats[: len(seats) // 2], reversed(seats), strict=False):
             if max(a, b) < d:
-                partners[a, b] = partners[b, a] = 1
+                partners[a], partners[b] = b, a
         seats.insert(1, seats.pop())
     return rounds

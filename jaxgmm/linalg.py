@@ -233,6 +233,24 @@ def dominates(covariances: Array, least: Array) -> Array:
     return jnp.isfinite(factorize(as_matrices(covariances, d) - least, d).root).all((1, 2))
 
 
+def log_root(covariances: Array) -> Array:
+    """Cholesky factors, stored as the covariances are, with the logarithm of their diagonal."""
+    root = factorize(covariances, covariances.shape[1]).root
+    if root.ndim == 2:
+        return jnp.log(root)
+    on = jnp.eye(root.shape[-1], dtype=bool)[None]
+    return jnp.where(on, jnp.log(jnp.where(on, root, 1)), root)
+
+
+def from_log_root(root: Array) -> Array:
+    """The covariances of :func:`log_root`; entries above the diagonal do not count."""
+    if root.ndim == 2:
+        return jnp.exp(2 * root)
+    on = jnp.eye(root.shape[-1], dtype=bool)[None]
+    root = jnp.tril(jnp.where(on, jnp.exp(jnp.where(on, root, 0)), root))
+    return symmetrize(matmul(root, root.swapaxes(-1, -2)))
+
+
 def rescale(covariances: Array, scale: Array) -> Array:
     """The covariances of ``scale * x`` for ``scale`` ``(d,)``; one number where features share a variance."""
     if covariances.ndim == 3:

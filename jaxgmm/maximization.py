@@ -89,6 +89,11 @@ def _m_step(params: GMMParams, stats: Stats, ridge: ArrayLike, family: Family, p
     )
 
 
+def moments(params: GMMParams, stats: Stats, ridge: ArrayLike) -> GMMParams:
+    """Shares, means and covariances as an M-step without prior or constraints gives them, stored as ``params`` is."""
+    return _m_step(params, stats, ridge, FULL)
+
+
 def _is_jump(params: GMMParams, stats: Stats, second: Array, counts: Array) -> Array:
     """Where moments about the old means are all shift and no spread, while not small themselves, ``(k|1,)``."""
     d, eps = params.means.shape[1], np.finfo(second.dtype).eps

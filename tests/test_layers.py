@@ -11,7 +11,8 @@ ROOT = Path(jaxgmm.__file__).parent
 ORDER = [
     *("types", "linalg", "jacobi", "parsimonious", "families", "checks"),
     *("noise", "mixture", "expectation", "priors", "maximization"),
-    *("criteria", "driver", "seeding", "hierarchy", "fitting", "selection", "classification", "plotting"),
+    *("criteria", "acceleration", "driver", "seeding", "hierarchy"),
+    *("fitting", "selection", "classification", "plotting"),
     *("datasets", "io", "cli", "__main__"),
 ]
 OPTIONAL = {"click", "matplotlib", "sklearn"}
