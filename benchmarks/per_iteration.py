@@ -8,11 +8,9 @@ reported is the median of the repeats' ratios. A row whose log-likelihoods diffe
 
 import argparse
 import json
-import platform
 import time
 import warnings
 from collections.abc import Callable
-from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +21,8 @@ import numpy as np
 from sklearn.mixture import GaussianMixture
 
 import jaxgmm
+
+from .tables import write
 
 GRID = [
     (524288, 2, 5),
@@ -142,25 +142,6 @@ def measure(shape: tuple[int, int, int], dtype: Any, peers: dict[str, Fit], repe
     return row
 
 
-def table(rows: list[dict[str, Any]]) -> str:
-    """Markdown, with the geometric mean and the least of each ratio below."""
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-
-    def cell(value: Any) -> str:
-        return f"{value:.1f}" if isinstance(value, float) else str(value)
-
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    lines += ["| " + " | ".join(cell(row.get(column, "")) for column in columns) + " |" for row in rows]
-    for column in columns:
-        ratios = [row[column] for row in rows if isinstance(row.get(column), float)]
-        if column.startswith("over") and ratios:
-            mean = float(np.exp(np.mean(np.log(ratios))))
-            lines.append(
-                f"\n{column}: geometric mean {mean:.1f}, least {min(ratios):.1f}, rows {len(ratios)} of {len(rows)}"
-            )
-    return "\n".join(lines)
-
-
 def available_peers(dtype: Any, n_features: int) -> dict[str, Fit]:
     """scikit-learn always; gmmx where it is installed, in the only dtype it takes.
 
@@ -184,11 +165,7 @@ def main() -> None:
             for shape in GRID:
                 rows.append(measure(shape, dtype, available_peers(dtype, shape[1]), arguments.repeats))
                 print(json.dumps(rows[-1]), flush=True)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("jaxgmm", "jax", "scikit-learn", "numpy"))
-    device = f"{jax.devices()[0].device_kind}, {platform.machine()}, {jax.default_backend()}"
-    text = f"# Seconds per EM iteration, full covariances\n\n{versions}; {device}\n\n{table(rows)}\n"
-    print(text)
-    arguments.output.write_text(text)
+    write(arguments.output, "Seconds per EM iteration, full covariances", rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Gaussian mixture models fitted by EM: pure functions over immutable values, in JAX."""
 
-from . import classification, datasets, plotting, seeding
+from . import acceleration, classification, datasets, plotting, seeding
 from .criteria import aic, bic, icl, n_parameters, score
 from .driver import em
 from .expectation import e_step
@@ -44,6 +44,7 @@ __all__ = [
     "Selection",
     "Stats",
     "Status",
+    "acceleration",
     "aic",
     "bic",
     "box_noise",

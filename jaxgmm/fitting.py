@@ -188,14 +188,13 @@ def best_of(
     best = lax.top_k(_ranking(short, objective), -(-starts.means.shape[0] // schedule.keep))[1]
     chosen = jax.tree.map(lambda leaf: leaf[best], short)
     long, reached = run(chosen.params, max_iter=max(max_iter - schedule.short_run, 0))
-    ended = jax.vmap(partial(_joined, max_iter=max_iter))(chosen, long)
-    objective = jnp.where(chosen.status == Status.MAX_ITER, reached, objective[best])
-    winner = jnp.argmax(_ranking(ended, objective))
-    return FitResult(
-        best=jax.tree.map(lambda leaf: leaf[winner], ended),
-        log_likelihoods=short.log_likelihood.at[best].set(ended.log_likelihood),
-        statuses=short.status.at[best].set(ended.status),
-    )
+    went_on = short.status[best] == Status.MAX_ITER
+    ended = short._replace(history=jax.vmap(partial(_padded, size=max_iter))(short.history))
+    joined = jax.vmap(_joined)(jax.tree.map(lambda leaf: leaf[best], ended), long)
+    ended = jax.tree.map(lambda all_, some: all_.at[best].set(some), ended, joined)
+    objective = objective.at[best].set(jnp.where(went_on, reached, objective[best]))
+    winner = jnp.argmax(_ranking(ended, objective))  # of those that did not go on too, should the others degenerate
+    return FitResult(jax.tree.map(lambda leaf: leaf[winner], ended), ended.log_likelihood, ended.status)
 
 
 def _run(
@@ -255,14 +254,17 @@ def _ranking(results: EMResult, objective: Array) -> Array:
     return jnp.where(eligible, objective, -jnp.inf)
 
 
-def _joined(short: EMResult, long: EMResult, max_iter: int) -> EMResult:
+def _padded(history: Array, size: int) -> Array:
+    return jnp.full(size, jnp.nan, history.dtype).at[: history.shape[0]].set(history)
+
+
+def _joined(short: EMResult, long: EMResult) -> EMResult:
     """A short run and the long one that went on from it, as one; where the short one had ended, that alone."""
-    history = jnp.full(max_iter, jnp.nan, short.history.dtype).at[: short.history.shape[0]].set(short.history)
-    padded = short._replace(history=history)
     whole = long._replace(
-        history=lax.dynamic_update_slice(history, long.history, (short.n_iter,)), n_iter=short.n_iter + long.n_iter
+        history=lax.dynamic_update_slice(short.history, long.history, (short.n_iter,)),
+        n_iter=short.n_iter + long.n_iter,
     )
-    return jax.tree.map(partial(jnp.where, short.status == Status.MAX_ITER), whole, padded)
+    return jax.tree.map(partial(jnp.where, short.status == Status.MAX_ITER), whole, short)
 
 
 def _starts(

@@ -23,7 +23,7 @@ from .types import EMResult, FitError, FitResult, GMMParams, Prior, Status
 
 CRITERIA = ("bic", "icl", "aic", "cv")
 N_FOLDS = 10
-QUICK = Schedule(20, 4)  # with as many models as a search has, a start must show early what it is worth
+QUICK = Schedule(20, 3)  # with as many models as a search has, a start must show early what it is worth
 
 PriorRule = Callable[[Array, Array, Array, Family], Prior]  # (x, weights, n_components, family) -> Prior
 
