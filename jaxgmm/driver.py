@@ -95,7 +95,15 @@ def em(
     max_iter = checks.as_integer(max_iter, "max_iter", 0)
     if prior is not None:
         prior = checks.as_prior(prior, params.means)
-    return _em(params, x, weights, ridge, tol, prior, family, max_iter, e_step, m_step, accelerate, chunk_size)
+    options = (family, e_step, m_step, accelerate, chunk_size)
+    return go_on(nothing_yet(params, max_iter), x, weights, ridge, tol, prior, jnp.int32(max_iter), *options)
+
+
+def nothing_yet(start: GMMParams, max_iter: int) -> EMResult:
+    """The result of no iterations: what :func:`go_on` takes to begin from ``start``."""
+    dtype = start.means.dtype
+    history = jnp.full(max_iter, jnp.nan, dtype)
+    return EMResult(start, jnp.asarray(-jnp.inf, dtype), history, jnp.int32(0), jnp.int32(Status.MAX_ITER))
 
 
 class _State(NamedTuple):
@@ -110,21 +118,23 @@ class _State(NamedTuple):
     course: Course | None
 
 
-@partial(jax.jit, static_argnums=(6, 7, 8, 9, 10, 11))
-def _em(
-    start: GMMParams,
+@partial(jax.jit, static_argnums=(7, 8, 9, 10, 11))
+def go_on(
+    begun: EMResult,
     x: Array,
     weights: Array,
     ridge: Array,
     tol: Array,
     prior: Prior | None,
+    limit: Array,
     family: Family,
-    max_iter: int,
     e_step: EStep | None,
     m_step: MStep | None,
     accelerate: Accelerator | None,
     chunk_size: int | None,
 ) -> EMResult:
+    """A result that ``limit`` iterations in all may lead to; what has stopped for another reason stays as it is."""
+    start = begun.params
     expect = e_step or partial(expectation.e_step, chunk_size=chunk_size)
     maximize = m_step or partial(maximization.m_step, family=family, ridge=ridge, prior=prior)
     log_prior = partial(priors.log_prior, prior=prior) if prior is not None else lambda params: 0.0
@@ -137,26 +147,26 @@ def _em(
         allowance = maximization.ridge_allowance(state.result.params, state.candidate, state.stats.counts, ridge)
         if family.constrained:  # the start may lie outside the family, where more likelihood is to be had
             allowance = jnp.where(state.iteration == 1, jnp.inf, allowance)
-        is_refused, state = _judge(state, stats, allowance, tol, max_iter)
+        is_refused, state = _judge(state, stats, allowance, tol, limit)
         params, stats, course = state.result.params, state.stats, state.course
         if accelerate and course:
             stats, course = acceleration.extrapolate(accelerate, course, units, params, stats, ridge, is_refused)
         return state._replace(candidate=maximize(params, stats), course=course)
 
-    dtype = x.dtype
-    nothing = EMResult(
-        start, jnp.asarray(-jnp.inf, dtype), jnp.full(max_iter + 1, jnp.nan, dtype), jnp.int32(0), jnp.int32(_RUNNING)
+    is_open = begun.status == Status.MAX_ITER
+    entering = begun._replace(
+        log_likelihood=jnp.where(is_open, -jnp.inf, begun.log_likelihood + log_prior(start)),
+        history=jnp.append(begun.history, jnp.asarray(jnp.nan, x.dtype)),
+        status=jnp.where(is_open, jnp.int32(_RUNNING), begun.status),
     )
-    empty = Stats(*(jnp.zeros_like(leaf) for leaf in (nothing.log_likelihood, *start[:3])))
+    empty = Stats(*(jnp.zeros_like(leaf) for leaf in (begun.log_likelihood, *start[:3])))
     course = acceleration.begin(accelerate, units, start) if accelerate else None
-    state = _State(nothing, empty, start, jnp.asarray(jnp.inf, dtype), jnp.int32(0), jnp.int32(0), course)
+    state = _State(entering, empty, start, jnp.asarray(jnp.inf, x.dtype), begun.n_iter, jnp.int32(0), course)
     result = lax.while_loop(lambda state: state.result.status == _RUNNING, advance, state).result
-    return result._replace(
-        log_likelihood=result.log_likelihood - log_prior(result.params), history=result.history[:max_iter]
-    )
+    return result._replace(log_likelihood=result.log_likelihood - log_prior(result.params), history=result.history[:-1])
 
 
-def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, max_iter: int) -> tuple[Array, _State]:
+def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, limit: Array) -> tuple[Array, _State]:
     """Whether the candidate, whose ``stats`` are given, is refused; and the state that this leads to."""
     result, candidate = state.result, state.candidate
     is_guess = jnp.asarray(False) if state.course is None else state.course.is_guess
@@ -166,7 +176,7 @@ def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, max_iter: 
     n_plain = jnp.where(is_guess, 0, state.n_plain + 1)
     is_converged = (n_plain >= 2) & _is_converged(stats, gain, state.gain, tol)  # a guess's gain says nothing of a rate
     status = jnp.select(
-        [is_refused & is_guess, is_refused, is_converged, state.iteration == max_iter],
+        [is_refused & is_guess, is_refused, is_converged, state.iteration >= limit],
         [jnp.int32(_RUNNING), refusal, jnp.int32(Status.CONVERGED), jnp.int32(Status.MAX_ITER)],
         jnp.int32(_RUNNING),
     )
@@ -178,7 +188,8 @@ def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, max_iter: 
         status=status,
     )
     stayed = result._replace(
-        log_likelihood=jnp.where(state.iteration == 0, stats.log_likelihood, result.log_likelihood), status=status
+        log_likelihood=jnp.where(jnp.isneginf(result.log_likelihood), stats.log_likelihood, result.log_likelihood),
+        status=status,
     )
     accepted = state._replace(result=reached, stats=stats, gain=gain, iteration=state.iteration + 1, n_plain=n_plain)
     return is_refused, jax.tree.map(partial(jnp.where, is_refused), state._replace(result=stayed), accepted)

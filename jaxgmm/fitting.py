@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from . import checks, linalg
 from .acceleration import Accelerator, momentum
-from .driver import em
+from .driver import go_on, nothing_yet
 from .families import FULL, Family, get_family
 from .maximization import from_responsibilities
 from .mixture import chunk_rows
@@ -182,46 +182,51 @@ def best_of(
     schedule: Schedule,
     accelerate: Accelerator | None = momentum(),  # noqa: B008
 ) -> FitResult:
-    """Run all starts shortly, then the best of them to convergence; in standardised units."""
-    run = partial(_run, problem=problem, family=family, chunk_size=chunk_size, accelerate=accelerate)
-    short, objective = run(starts, max_iter=min(schedule.short_run, max_iter))
-    best = lax.top_k(_ranking(short, objective), -(-starts.means.shape[0] // schedule.keep))[1]
-    chosen = jax.tree.map(lambda leaf: leaf[best], short)
-    long, reached = run(chosen.params, max_iter=max(max_iter - schedule.short_run, 0))
-    went_on = short.status[best] == Status.MAX_ITER
-    ended = short._replace(history=jax.vmap(partial(_padded, size=max_iter))(short.history))
-    joined = jax.vmap(_joined)(jax.tree.map(lambda leaf: leaf[best], ended), long)
-    ended = jax.tree.map(lambda all_, some: all_.at[best].set(some), ended, joined)
-    objective = objective.at[best].set(jnp.where(went_on, reached, objective[best]))
+    """Run all starts shortly, then the best of them to convergence; in standardised units.
+
+    The lanes that go on are one group, and the short runs are as many groups of that size as it takes: all are the
+    turns of one loop, so that there is one program to compile.
+    """
+    n_starts = starts.means.shape[0]
+    size = -(-n_starts // schedule.keep)
+    n_groups = -(-n_starts // size)
+
+    def turn(i: Array, state: tuple[EMResult, Array]) -> tuple[EMResult, Array]:
+        ended, objective = state
+        is_short = i < n_groups
+        group = jnp.minimum(i * size + jnp.arange(size), n_starts - 1)
+        lanes = jnp.where(is_short, group, lax.top_k(_ranking(ended, objective), size)[1])
+        limit = jnp.where(is_short, min(schedule.short_run, max_iter), max_iter)
+        went_on = _run(jax.tree.map(lambda leaf: leaf[lanes], ended), problem, family, chunk_size, accelerate, limit)
+        return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), state, went_on)
+
+    begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(starts)
+    ended, objective = lax.fori_loop(0, n_groups + 1, turn, (begun, begun.log_likelihood))
     winner = jnp.argmax(_ranking(ended, objective))  # of those that did not go on too, should the others degenerate
     return FitResult(jax.tree.map(lambda leaf: leaf[winner], ended), ended.log_likelihood, ended.status)
 
 
 def _run(
-    starts: GMMParams,
+    begun: EMResult,
     problem: Problem,
     family: Family,
     chunk_size: int,
     accelerate: Accelerator | None,
-    max_iter: int,
+    limit: Array,
 ) -> tuple[EMResult, Array]:
-    """EM from every start at once, and what it climbed to; lanes with a collapsed component come back DEGENERATE."""
-    rows, weights, ridge, tol, prior = problem
+    """EM on all lanes at once, and what it climbed to; lanes with a collapsed component come back DEGENERATE."""
+    rows, weights, ridge, _, prior = problem
     least = _least_covariance(rows, weights, ridge)[None]
     n_rows = weights.sum() ** 2 / (weights**2).sum()  # as many as count, whatever the weights' scale
 
-    def lane(start: GMMParams) -> tuple[EMResult, Array]:
-        result = em(
-            start, rows, weights,
-            family=family, ridge=ridge, prior=prior, tol=tol, max_iter=max_iter,
-            accelerate=accelerate, chunk_size=chunk_size,
-        )  # fmt: skip
+    def lane(begun: EMResult) -> tuple[EMResult, Array]:
+        result = go_on(begun, *problem, limit, family, None, None, accelerate, chunk_size)
         collapsed = ~linalg.dominates(result.params.covariances, least).all() | is_spurious(result.params, n_rows)
         collapsed = collapsed & (result.status <= Status.MAX_ITER)
         objective = result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
         return result._replace(status=jnp.where(collapsed, jnp.int32(Status.DEGENERATE), result.status)), objective
 
-    return jax.vmap(lane)(starts)
+    return jax.vmap(lane)(begun)
 
 
 def _least_covariance(rows: Array, weights: Array, ridge: Array) -> Array:
@@ -252,19 +257,6 @@ def _ranking(results: EMResult, objective: Array) -> Array:
     usable = results.status <= Status.MAX_ITER
     eligible = jnp.where(usable.any(), usable, jnp.isfinite(objective))
     return jnp.where(eligible, objective, -jnp.inf)
-
-
-def _padded(history: Array, size: int) -> Array:
-    return jnp.full(size, jnp.nan, history.dtype).at[: history.shape[0]].set(history)
-
-
-def _joined(short: EMResult, long: EMResult) -> EMResult:
-    """A short run and the long one that went on from it, as one; where the short one had ended, that alone."""
-    whole = long._replace(
-        history=lax.dynamic_update_slice(short.history, long.history, (short.n_iter,)),
-        n_iter=short.n_iter + long.n_iter,
-    )
-    return jax.tree.map(partial(jnp.where, short.status == Status.MAX_ITER), whole, short)
 
 
 def _starts(
