@@ -167,7 +167,7 @@ def _fit(
             region = rescaled(noise, scale.shift, scale.scale)
             starts = jax.vmap(lambda params: with_noise(params, region))(starts)  # type: ignore[assignment]
     else:
-        starts = jax.tree.map(lambda leaf: leaf[None], _standardise_params(start, scale))
+        starts = jax.tree.map(lambda leaf: leaf[None], standardise_params(start, scale))
     chunk_size = chunk_rows(starts.means.shape[0] * n_components, x.shape[1], x.dtype.itemsize)
     result = best_of(starts, problem, family, max_iter, chunk_size, THOROUGH, accelerate)
     return restore(result, scale, weights, start is None, getattr(start, "noise", noise))
@@ -195,7 +195,8 @@ def best_of(
         ended, objective = state
         is_short = i < n_groups
         group = jnp.minimum(i * size + jnp.arange(size), n_starts - 1)
-        lanes = jnp.where(is_short, group, lax.top_k(_ranking(ended, objective), size)[1])
+        best = lax.top_k(_ranking(ended, objective), size)[1].astype(group.dtype)
+        lanes = jnp.where(is_short, group, best)
         limit = jnp.where(is_short, min(schedule.short_run, max_iter), max_iter)
         went_on = _run(jax.tree.map(lambda leaf: leaf[lanes], ended), problem, family, chunk_size, accelerate, limit)
         return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), state, went_on)
@@ -320,7 +321,8 @@ def standardise(
     return Problem(rows, weights, ridge, tol, prior)
 
 
-def _standardise_params(params: GMMParams, scale: Scale) -> GMMParams:
+def standardise_params(params: GMMParams, scale: Scale) -> GMMParams:
+    """Parameters in standardised units."""
     means = (params.means - scale.shift[None]) / scale.scale[None]
     params = params._replace(means=means, covariances=linalg.rescale(params.covariances, 1 / scale.scale))
     if isinstance(params, NoisyGMMParams):

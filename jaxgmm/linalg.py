@@ -49,6 +49,7 @@ def factorize(covariances: Array, n_features: int) -> Factor:
 
 
 @jax.custom_jvp
+@jax.jit
 def _cholesky_with_inverse(matrices: Array) -> tuple[Array, Array]:
     """``L`` and ``L^-1`` of symmetric matrices ``(k, d, d)``."""
     if matrices.shape[-1] <= LARGEST_ELIMINATED:
