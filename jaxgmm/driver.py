@@ -210,7 +210,7 @@ def _refusal(candidate: GMMParams, stats: Stats, gain: Array) -> Array:
         [
             finite & ~mixture.is_resolved(candidate),
             ~jnp.isfinite(stats.log_likelihood),
-            gain < -_resolution(stats, mixture.amplification(candidate)),
+            gain < -_resolution(stats, expectation.amplification(candidate)),
             gain < -_resolution(stats, d),
         ],
         [jnp.int32(s) for s in (Status.DEGENERATE, Status.NON_FINITE, Status.DECREASED, Status.CONVERGED)],

@@ -1,15 +1,23 @@
 """The E-step: expected sufficient statistics of rows under the current parameters."""
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_batching import custom_vmap
 from jax.typing import ArrayLike
 
-from . import checks, linalg
-from .mixture import Frame, chunk_rows, frame, joint_block
+from . import checks, linalg, mixture
+from . import natural as n
+from .mixture import Frame, chunk_rows, frame, joint_block, with_noise
 from .types import GMMParams, Stats
+
+Block = Callable[[Array, Array], Stats]  # (rows, weights) -> Stats in a form that adds
+
+MANY_ROWS = 4096  # for which a second kernel is worth compiling
 
 
 def e_step(
@@ -49,51 +57,123 @@ def e_step(
         Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
     params, x, weights = checks.arguments(params, x, weights)
-    n, d = x.shape
-    size = chunk_rows(params.means.shape[0], d, x.dtype.itemsize)
-    if chunk_size is not None:
-        size = checks.as_integer(chunk_size, "chunk_size", 1)
-    return _e_step(params, x, weights, min(n, size))
+    size = None if chunk_size is None else checks.as_integer(chunk_size, "chunk_size", 1)
+    return _e_step(params, x, weights, size)
 
 
 @partial(jax.jit, static_argnames="size")
-def _e_step(params: GMMParams, x: Array, weights: Array, size: int) -> Stats:
-    n, ready = x.shape[0], frame(params)
+def _e_step(params: GMMParams, x: Array, weights: Array, size: int | None) -> Stats:
+    ready = frame(params)
+    if len(x) < MANY_ROWS or not n.pays(*params.means.shape):
+        return accurate_stats(params, ready, x, weights, size)
+    centre = _nearby(x)
+    lost = n.rounding(ready, centre, params.covariances)
+    is_safe = _in_every_lane(n.is_tolerable(lost, len(centre)).all())
+    return lax.cond(
+        is_safe,
+        lambda: fast_stats(params, ready, x, weights, size, centre),
+        lambda: accurate_stats(params, ready, x, weights, size),
+    )
+
+
+def accurate_stats(params: GMMParams, ready: Frame, x: Array, weights: Array, size: int | None) -> Stats:
+    """By whitened residuals: rounding grows linearly with (distance / standard deviation)."""
+    size = size or chunk_rows(params.means.shape[0], x.shape[1], x.dtype.itemsize)
+    stats = _over_chunks(partial(_whitened_stats, ready), x, weights, size)
+    second = linalg.unwhiten_scatter(ready.factor, stats.first, stats.second, ready.offsets)
+    return stats._replace(
+        first=linalg.unwhiten(ready.factor, stats.first), second=linalg.pool(second, params.covariances.shape)
+    )
+
+
+def fast_stats(params: GMMParams, ready: Frame, x: Array, weights: Array, size: int | None, centre: Array) -> Stats:
+    """By natural parameters about ``centre``: two matrix products a chunk; loses what :func:`natural.rounding` says."""
+    shape = params.covariances.shape
+    natural = n.natural(ready, centre, shape)
+    size = size or n.chunk_rows(natural, x.dtype.itemsize)
+    stats = _over_chunks(partial(_natural_stats, ready, natural, centre, shape), x, weights, size)
+    return n.about_means(natural, stats, shape)
+
+
+def amplification(params: GMMParams) -> Array:
+    """How many roundings of size one a row's log-density may carry under each component, ``(k,)``, in either kernel."""
+    ready = frame(params)
+    fast = n.rounding(ready, ready.centre, params.covariances)
+    return jnp.maximum(mixture.amplification(params), jnp.where(n.is_tolerable(fast, len(ready.centre)), fast, 0))
+
+
+@custom_vmap
+def _in_every_lane(flag: Array) -> Array:
+    """``flag``; under ``vmap`` whether it is set in all lanes, so that a ``cond`` on it stays one."""
+    return flag
+
+
+@_in_every_lane.def_vmap
+def _in_every_lane_of(axis_size: int, in_batched: Any, flag: Array) -> tuple[Array, bool]:
+    return _in_every_lane(flag.all(0)), False
+
+
+def _nearby(x: Array) -> Array:
+    """The mean of some rows, ``(d,)``, the same for all mixtures."""
+    rows = x[:: max(1, len(x) // 1024)]
+    finite = jnp.isfinite(rows).all(1)
+    mean = jnp.where(finite[:, None], rows, 0).sum(0) / jnp.maximum(finite.sum(dtype=x.dtype), 1)
+    return lax.stop_gradient(jnp.where(jnp.isfinite(mean), mean, 0))
+
+
+def _over_chunks(block: Block, x: Array, weights: Array, size: int) -> Stats:
+    """The sum of ``block`` over chunks of rows."""
+    size = min(len(x), size)
 
     def add_chunk(totals: tuple[Stats, Stats], index: Array) -> tuple[tuple[Stats, Stats], None]:
         # The last chunk reaches back to stay whole: its rows that were counted already get weight zero.
-        start = jnp.minimum(index * size, n - size)
+        start = jnp.minimum(index * size, len(x) - size)
         rows = lax.dynamic_slice_in_dim(x, start, size)
         chunk_weights = lax.dynamic_slice_in_dim(weights, start, size)
         chunk_weights = jnp.where(start + jnp.arange(size) >= index * size, chunk_weights, 0)
-        return _compensated_add(totals, _whitened_stats(ready, rows, chunk_weights)), None
+        return _compensated_add(totals, block(rows, chunk_weights)), None
 
     zeros = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(_whitened_stats, ready, x[:size], weights[:size])
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(block, x[:size], weights[:size])
     )
-    (total, lost), _ = lax.scan(add_chunk, (zeros, zeros), jnp.arange(-(-n // size)))
+    (total, lost), _ = lax.scan(add_chunk, (zeros, zeros), jnp.arange(-(-len(x) // size)))
     # What an infinite total lost is infinity minus infinity, and means nothing.
-    stats = jax.tree.map(lambda sums, error: jnp.where(jnp.isfinite(sums), sums + error, sums), total, lost)
-    return stats._replace(
-        first=linalg.unwhiten(ready.factor, stats.first),
-        second=linalg.pool(
-            linalg.unwhiten_scatter(ready.factor, stats.first, stats.second, ready.offsets), params.covariances.shape
-        ),
-    )
+    return jax.tree.map(lambda sums, error: jnp.where(jnp.isfinite(sums), sums + error, sums), total, lost)
 
 
 def _whitened_stats(frame: Frame, rows: Array, weights: Array) -> Stats:
     """Stats of one block of rows ``(n, d)``, its moments still whitened (:func:`linalg.whitened_scatter`)."""
-    counted = weights != 0  # NaN weights stay visible
-    centred = jnp.where(counted[None], (rows - frame.centre[None]).T, 0)
+    centred = _centred(rows, weights, frame.centre)
     joint, residuals = joint_block(frame, centred)
+    log_likelihood, expected = _posterior(joint, weights)
+    first, second = linalg.whitened_scatter(frame.factor, residuals, expected[: len(residuals)], centred)
+    return Stats(log_likelihood, expected.sum(1), first, second)
+
+
+def _natural_stats(
+    frame: Frame, natural: n.Natural, centre: Array, shape: tuple[int, ...], rows: Array, weights: Array
+) -> Stats:
+    """Stats of one block of rows ``(n, d)`` about ``centre`` (:func:`natural.sums`)."""
+    centred = _centred(rows, weights, centre)
+    features = n.features(centred, shape)
+    joint = with_noise(frame, n.joint(natural, centred, features), centred, centre)
+    log_likelihood, expected = _posterior(joint, weights)
+    return Stats(log_likelihood, *n.sums(natural, centred, features, expected))
+
+
+def _centred(rows: Array, weights: Array, centre: Array) -> Array:
+    """Rows ``(n, d)`` as ``(d, n)`` about ``centre``; those that do not count, at it."""
+    counted = weights != 0  # NaN weights stay visible
+    return jnp.where(counted[None], (rows - centre[None]).T, 0)
+
+
+def _posterior(joint: Array, weights: Array) -> tuple[Array, Array]:
+    """Log-likelihood ``()`` and weighted responsibilities ``(k, n)`` of joint log-densities ``(k, n)``."""
     top = lax.stop_gradient(jnp.max(joint, axis=0))
     top = jnp.where(jnp.isneginf(top), 0, top)  # a row that underflows everywhere scores -inf, not NaN
     likelihood = jnp.exp(joint - top[None])
     total = likelihood.sum(0)
-    expected = likelihood * (weights / total)[None]
-    first, second = linalg.whitened_scatter(frame.factor, residuals, expected[: len(residuals)], centred)
-    return Stats(jnp.sum(weights * (top + jnp.log(total))), expected.sum(1), first, second)
+    return jnp.sum(weights * (top + jnp.log(total))), likelihood * (weights / total)[None]
 
 
 def _compensated_add(totals: tuple[Stats, Stats], new: Stats) -> tuple[Stats, Stats]:

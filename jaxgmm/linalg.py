@@ -179,6 +179,13 @@ def add_to_diagonal(covariances: Array, values: Array) -> Array:
     return covariances + values[:, None, None] * jnp.eye(covariances.shape[-1], dtype=covariances.dtype)[None]
 
 
+def precisions(factor: Factor) -> Array:
+    """``Sigma_j^-1``, ``(k|1, d, d)``, or its diagonal ``(k|1, d)``."""
+    if factor.inverse.ndim == 2:
+        return factor.inverse**2
+    return matmul(factor.inverse.swapaxes(1, 2), factor.inverse)
+
+
 def trace_inverse(covariances: Array, n_features: int) -> Array:
     """``tr Sigma_j^-1``, ``(k|1,)``."""
     inverse = factorize(covariances, n_features).inverse

@@ -50,11 +50,15 @@ def joint_block(frame: Frame, rows: Array) -> tuple[Array, Array]:
     # A row so far out that its residuals overflow to inf - inf is infinitely far, unless it is NaN itself.
     beyond = jnp.where(jnp.isnan(rows).any(0), jnp.nan, jnp.inf)
     distance = jnp.where(distance < jnp.inf, distance, beyond[None])
-    joint = frame.log_scale[:, None] - distance / 2
-    if frame.noise is not None:
-        of_noise = frame.log_noise + uniform.log_density(frame.noise, rows, frame.centre)
-        joint = jnp.concatenate([joint, of_noise[None]])
-    return joint, residuals
+    return with_noise(frame, frame.log_scale[:, None] - distance / 2, rows, frame.centre), residuals
+
+
+def with_noise(frame: Frame, joint: Array, rows: Array, centre: Array) -> Array:
+    """``joint`` ``(k, n)`` of rows ``(d, n)`` about ``centre``, and that of the noise component, if there is one."""
+    if frame.noise is None:
+        return joint
+    of_noise = frame.log_noise + uniform.log_density(frame.noise, rows, centre)
+    return jnp.concatenate([joint, of_noise[None]])
 
 
 def is_resolved(params: GMMParams) -> Array:

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from problems import FAMILIES, blobs, eps, matrices, oracle_log_prob, oracle_responsibilities, random_params
 
 import jaxgmm
-from jaxgmm import linalg
+from jaxgmm import expectation, linalg, natural
+from jaxgmm.mixture import frame
 
 
 def oracle_stats(params, x, weights):
@@ -132,3 +133,71 @@ def test_temporaries_are_bounded_whatever_the_number_of_rows():
     x = jax.ShapeDtypeStruct((1_000_000, 16), jnp.float32)
     compiled = jax.jit(jaxgmm.em).lower(params, x).compile()
     assert compiled.memory_analysis().temp_size_in_bytes < 100e6
+
+
+def both_kernels(params, x, weights, chunk_size=None):
+    ready, centre = frame(params), expectation._nearby(x)
+    lost = natural.rounding(ready, centre, params.covariances)
+    fast = expectation.fast_stats(params, ready, x, weights, chunk_size, centre)
+    return fast, expectation.accurate_stats(params, ready, x, weights, chunk_size), lost
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_the_fast_kernel_loses_no_more_than_it_says(family, dtype):
+    """From components that overlap to a hundred times beyond what is tolerated; the reference is float64 on both."""
+    d, kernels = 3, jax.jit(both_kernels)
+    x = blobs(d=d)
+    weights = np.random.default_rng(0).uniform(0, 2, len(x))
+    seen = []
+    for narrow in 2.0 ** np.arange(-4, 10 if dtype == np.float32 else 20, 4):
+        params = random_params(family, d=d, dtype=dtype)
+        params = params._replace(covariances=params.covariances / narrow)
+        with jax.enable_x64(True):
+            exact = oracle_stats(params, x.astype(dtype), weights.astype(dtype))
+        fast, accurate, lost = kernels(params, jnp.asarray(x, dtype), jnp.asarray(weights, dtype))
+        lost = float(lost.max())
+        # A responsibility is off by what two log-densities are; a row far from all components, by its own distance.
+        scale = abs(exact[0]) + weights.sum() * d
+        assert abs(float(fast.log_likelihood) - exact[0]) < eps(dtype) * (lost * weights.sum() + 4 * scale)
+        assert abs(float(accurate.log_likelihood) - exact[0]) < 4 * eps(dtype) * scale
+        worst = np.abs(np.asarray(fast.counts) - np.asarray(accurate.counts)).max() / weights.sum()
+        assert worst < 2 * eps(dtype) * (lost + 4 * scale / weights.sum())
+        seen.append(bool(natural.is_tolerable(jnp.asarray(lost, dtype), d)))
+    assert seen[0]
+    assert not seen[-1]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_kernels_agree_where_the_fast_one_is_used(family, dtype):
+    params, x = random_params(family, dtype=dtype), blobs().astype(dtype)
+    weights = (np.arange(len(x)) % 3).astype(dtype)
+    x[weights == 0] = np.nan
+    fast, accurate, lost = both_kernels(params, jnp.asarray(x), jnp.asarray(weights), 128)
+    assert natural.is_tolerable(lost, 2).all() or dtype == np.float32
+    for a, b in zip(fast, accurate, strict=True):
+        np.testing.assert_allclose(a, b, rtol=8 * eps(dtype) * float(lost.max()), atol=eps(dtype) * 50 * len(x))
+    if fast.second.ndim == 3:
+        np.testing.assert_array_equal(fast.second, fast.second.swapaxes(1, 2))
+
+
+def test_one_lane_that_needs_care_brings_all_to_the_accurate_kernel():
+    x = jnp.asarray(blobs(expectation.MANY_ROWS), jnp.float32)
+    easy = random_params(jaxgmm.FULL, dtype=np.float32)
+    easy = easy._replace(covariances=4 * easy.covariances)
+    narrow = easy._replace(covariances=easy.covariances / 1000)
+    ones = jnp.ones(len(x))
+    fast, accurate, _ = both_kernels(easy, x, ones)
+    assert not np.array_equal(fast.second, accurate.second)
+    for others, expected in ((easy, fast), (narrow, accurate)):
+        lanes = jax.tree.map(lambda a, b: jnp.stack([a, b]), easy, others)
+        stats = jax.jit(jax.vmap(lambda params: jaxgmm.e_step(params, x)))(lanes)
+        other = accurate if expected is fast else fast
+        away, near = (np.abs(np.asarray(stats.second[0]) - np.asarray(s.second)).max() for s in (other, expected))
+        assert near < away
+
+
+def test_an_overflowing_row_scores_minus_infinity_in_the_fast_kernel():
+    x = jnp.asarray(np.r_[blobs(10), [[1e25, 0.0]]], jnp.float32)
+    fast, accurate, _ = both_kernels(random_params(jaxgmm.FULL, dtype=np.float32), x, jnp.ones(len(x)))
+    assert np.isneginf(fast.log_likelihood)
+    assert np.isneginf(accurate.log_likelihood)

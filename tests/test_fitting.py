@@ -21,8 +21,8 @@ def assert_honest(result, x, ridge=1e-6):
     best, n = result.best, len(x)
     dtype = best.log_likelihood.dtype
     assert all(np.isfinite(leaf).all() for leaf in best.params)
-    # Rounding in standardised units, where scales do not enter. A step loses at most what the ridge's penalty, half of
-    # ridge sum_j N_j tr Sigma_j^-1, can fall by: the order of the ridge, or nd / 2 where covariances are the ridge's work.
+    # Rounding in standardised units, where scales do not enter. A step loses no more than the penalty of a ridge can
+    # fall by, half of ridge sum_j N_j tr Sigma_j^-1: the order of the ridge, or nd / 2 where covariances are all ridge.
     scale = abs(float(best.log_likelihood)) + 40 * x.size
     dip = x.size / 2 if best.status == Status.DEGENERATE else 10 * ridge * n
     assert (gains(best) >= -4 * eps(dtype) * scale - dip).all()

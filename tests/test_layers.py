@@ -10,7 +10,7 @@ import jaxgmm
 ROOT = Path(jaxgmm.__file__).parent
 ORDER = [
     *("types", "linalg", "jacobi", "parsimonious", "families", "checks"),
-    *("noise", "mixture", "expectation", "priors", "maximization"),
+    *("noise", "mixture", "natural", "expectation", "priors", "maximization"),
     *("criteria", "acceleration", "driver", "seeding", "hierarchy"),
     *("fitting", "selection", "classification", "plotting"),
     *("datasets", "io", "cli", "__main__"),
