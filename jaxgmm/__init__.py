@@ -1,6 +1,6 @@
 """Gaussian mixture models fitted by EM: pure functions over immutable values, in JAX."""
 
-from . import acceleration, classification, datasets, plotting, seeding
+from . import acceleration, classification, datasets, interop, plotting, seeding
 from .criteria import aic, bic, icl, n_parameters, score
 from .driver import em
 from .expectation import e_step
@@ -59,6 +59,7 @@ __all__ = [
     "get_family",
     "hull_noise",
     "icl",
+    "interop",
     "joint_log_prob",
     "log_prior",
     "log_prob",

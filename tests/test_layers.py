@@ -13,10 +13,10 @@ ORDER = [
     *("noise", "mixture", "expectation", "priors", "maximization"),
     *("criteria", "acceleration", "driver", "seeding", "hierarchy"),
     *("fitting", "selection", "classification", "plotting"),
-    *("datasets", "io", "cli", "__main__"),
+    *("interop", "datasets", "io", "cli", "__main__"),
 ]
-OPTIONAL = {"click", "matplotlib", "sklearn"}
-FREE_TO_USE_OPTIONAL = {"cli", "plotting", "__main__"}
+OPTIONAL = {"click", "distrax", "matplotlib", "numpyro", "sklearn", "tensorflow_probability"}
+FREE_TO_USE_OPTIONAL = {"cli", "interop", "plotting", "__main__"}
 
 
 def imports(module):
