@@ -1,0 +1,24 @@
+"""Settings of Sphinx: the pages are Markdown, the reference comes from the docstrings."""
+
+import jaxgmm
+
+project = "jaxgmm"
+copyright = "The jaxgmm developers"
+release = version = jaxgmm.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings give shapes and units, which the types do not
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
+napoleon_custom_sections = [("Reference", "References")]
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+nitpicky = True
+nitpick_ignore_regex = [("py:class", r"(collections|jax|numpy)\..*")]  # what is documented elsewhere
+
+html_theme = "furo"
+html_title = f"jaxgmm {release}"
