@@ -6,7 +6,7 @@ project = "jaxgmm"
 copyright = "The jaxgmm developers"
 release = version = jaxgmm.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.mathjax"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 
@@ -21,4 +21,6 @@ nitpicky = True
 nitpick_ignore_regex = [("py:class", r"(collections|jax|numpy)\..*")]  # what is documented elsewhere
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]  # lines of code have up to 120 characters
 html_title = f"jaxgmm {release}"
