@@ -6,15 +6,17 @@ project = "jaxgmm"
 copyright = "The jaxgmm developers"
 release = version = jaxgmm.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline"]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
+nb_execution_mode = "off"  # the tests execute them
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings give shapes and units, which the types do not
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 napoleon_custom_sections = [("Reference", "References")]
+napoleon_attr_annotations = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 nitpicky = True

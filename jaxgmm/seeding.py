@@ -144,7 +144,7 @@ def from_labels(
     Args:
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         labels: ``(n,)`` int in 0..k-1.
-        n_components: k.
+        n_components: how many components, k.
         weights: ``(n,)`` row weights >= 0; default one each.
         family: the covariance family; static under ``jit``.
         ridge: added to covariances, in the features' units squared.

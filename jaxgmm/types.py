@@ -34,7 +34,7 @@ class NoisyGMMParams(NamedTuple):
     weights: Array  #: (k + 1,) mixing proportions, the last that of the noise
     means: Array  #: (k, d)
     covariances: Array  #: as of GMMParams
-    noise: Noise
+    noise: Noise  #: where it is
 
 
 class Stats(NamedTuple):
@@ -91,7 +91,7 @@ class EMResult(NamedTuple):
 class FitResult(NamedTuple):
     """The best of several restarts, and how every one of them ended."""
 
-    best: EMResult
+    best: EMResult  #: the restart that ended highest of those that are usable
     log_likelihoods: Array  #: (n_init,) where each restart was left, in nats; NaN where it failed
     statuses: Array  #: (n_init,) int, a Status each; MAX_ITER where it was left after the short run
 
