@@ -164,7 +164,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         if responsibilities is not None:
             rows = (_padded(X), _padded(responsibilities), _padded(weights))
             estimated = from_responsibilities(*rows, family=family, ridge=self.reg_covar)
-        return GMMParams(*(np.asarray(e if g is None else g, X.dtype) for g, e in zip(given, estimated, strict=True)))
+        return GMMParams(*(jnp.asarray(e if g is None else g, X.dtype) for g, e in zip(given, estimated, strict=True)))
 
     def _check_parameters(self, X: np.ndarray, xp: Any = None) -> None:
         if self.precisions_init is not None and self.covariance_type not in TYPES:
@@ -175,7 +175,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         """The attributes of a fit."""
         best = result.best
         shown = _shown(best.params, _type_of(get_family(self.covariance_type)))
-        vars(self).update({name: getattr(shown, name) for name in FITTED})
+        self.__dict__.update({name: getattr(shown, name) for name in FITTED})
         self.n_iter_, self.status_ = int(best.n_iter), Status(int(best.status))
         bounds = np.append(best.history[: self.n_iter_], best.log_likelihood) / total_weight
         self.lower_bounds_, self.lower_bound_ = bounds[1:].tolist(), float(bounds[-1])
@@ -206,7 +206,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         check_is_fitted(self)
         shape = _type_of(get_family(self.covariance_type))
         shown = mixture.GaussianMixture(self.n_components, covariance_type=shape, random_state=self.random_state)
-        vars(shown).update({name: getattr(self, name) for name in FITTED})
+        shown.__dict__.update({name: getattr(self, name) for name in FITTED})
         return shown.sample(n_samples)
 
     def _n_parameters(self) -> int:

@@ -103,7 +103,13 @@ def check_family(family):
         further = jaxgmm.m_step(params, jaxgmm.e_step(params, X), family=family)
         gain = jaxgmm.score(further, X) - model.lower_bound_
         assert -1e-12 < float(gain) < 1e-9
-    assert model.sample(5)[0].shape == (5, d)
+    drawn, labels = model.sample(20_000)
+    counts = np.bincount(labels, minlength=k)
+    spread = np.array([np.cov(drawn[labels == j].T) for j in range(k)])
+    sigma = p.matrices(params)
+    sd = np.sqrt(np.diagonal(sigma, axis1=1, axis2=2))
+    error = np.sqrt(2 / counts)[:, None, None] * sd[:, :, None] * sd[:, None, :]  # at most, of a normal's covariances
+    assert (abs(spread - sigma) < 5 * error).all()
 
 
 def test_a_family_of_mclust():
