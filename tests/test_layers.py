@@ -13,13 +13,14 @@ ORDER = [
     *("noise", "mixture", "expectation", "priors", "maximization"),
     *("criteria", "acceleration", "driver", "seeding", "hierarchy"),
     *("fitting", "selection", "classification", "plotting"),
-    *("interop", "datasets", "io", "cli", "__main__"),
+    *("interop", "datasets", "io", "sklearn", "cli", "__main__"),
 ]
-OPTIONAL = {"click", "distrax", "matplotlib", "numpyro", "sklearn", "tensorflow_probability"}
-FREE_TO_USE_OPTIONAL = {"cli", "interop", "plotting", "__main__"}
+OPTIONAL = {"click.", "distrax.", "matplotlib.", "numpyro.", "sklearn.", "tensorflow_probability."}
+FREE_TO_USE_OPTIONAL = {"cli", "interop", "plotting", "sklearn", "__main__"}
 
 
 def imports(module):
+    """Modules of the package that a module imports, and packages, whose names end in a dot."""
     path = ROOT / f"{module}.py"
     tree = ast.parse((path if path.exists() else ROOT / module / "__init__.py").read_text())
     for node in ast.walk(tree):
@@ -27,9 +28,9 @@ def imports(module):
             if node.level:
                 yield from [node.module.split(".")[0]] if node.module else [alias.name for alias in node.names]
             else:
-                yield node.module.split(".")[0]
+                yield node.module.split(".")[0] + "."
         elif isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name.split(".")[0] + "." for alias in node.names)
 
 
 def test_every_module_has_its_place():
