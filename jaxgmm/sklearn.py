@@ -227,7 +227,8 @@ def from_sklearn(model: mixture.GaussianMixture) -> GMMParams:
             which it takes the expected parameters.
 
     Returns:
-        :class:`jaxgmm.GMMParams`, stored as the estimator's covariance type is; in float64 only where JAX's setting allows it.
+        :class:`jaxgmm.GMMParams`, stored as the estimator's covariance type is; in float64 only where JAX's setting
+        allows it.
 
     Raises:
         TypeError: if ``model`` is no mixture of scikit-learn's.
