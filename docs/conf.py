@@ -20,7 +20,7 @@ napoleon_attr_annotations = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 nitpicky = True
-nitpick_ignore_regex = [("py:class", r"(collections|jax|numpy|sklearn)\..*")]  # what is documented elsewhere
+nitpick_ignore_regex = [("py:(class|exc)", r"(collections|jax|numpy|sklearn)\..*")]  # what is documented elsewhere
 
 html_theme = "furo"
 html_static_path = ["_static"]
