@@ -324,7 +324,7 @@ def test_a_path_that_is_no_file_is_refused(path, complaint, refused, model):
         ("--nope", "--nope"),
         ("fit --nope", "--nope"),
         ("fit data.csv out", "extra argument"),
-        ("predict", "MODEL.npz"),
+        ("predict", "MODEL"),
         ("predict out", "DATA.csv"),
         ("fit --components", "requires an argument"),
         ("fit -k 0", "--components"),
