@@ -20,9 +20,9 @@ class Model(NamedTuple):
     """A fitted mixture as it is kept in a file."""
 
     params: GMMParams  #: or NoisyGMMParams; of numpy arrays, in the features' own units
-    family: str
+    family: str  #: its name
     feature_names: tuple[str, ...]  #: d
-    criteria: Mapping[str, float] = MappingProxyType({})  #: by name: log_likelihood in nats; aic, bic, ... doubled nats
+    criteria: Mapping[str, float] = MappingProxyType({})  #: by name, log_likelihood in nats; aic, bic, ... doubled nats
     status: Status | None = None  #: why the fit stopped
     n_iter: int | None = None  #: after so many iterations
     standardisation: Scale | None = None  #: what the fit worked on, where known; params are of the rows themselves
