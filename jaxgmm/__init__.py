@@ -1,13 +1,18 @@
 """Gaussian mixture models fitted by EM: pure functions over immutable values, in JAX."""
 
-from . import acceleration, classification, datasets, plotting, seeding
+__version__ = "0.1.0"  # first: what is written to files says it
+
+from . import acceleration, classification, datasets, interop, plotting, seeding
 from .criteria import aic, bic, icl, n_parameters, score
+from .display import summary
 from .driver import em
 from .expectation import e_step
 from .families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
 from .fitting import fit
+from .io import load, read_table, save
 from .maximization import from_responsibilities, m_step
 from .mixture import joint_log_prob, log_prob, predict, responsibilities, sample
+from .models import Model, as_model
 from .noise import box_noise, hull_noise, with_noise
 from .priors import default_prior, log_prior
 from .selection import Selection, select
@@ -25,8 +30,6 @@ from .types import (
     raise_if_failed,
 )
 
-__version__ = "0.1.0"
-
 __all__ = [
     "DIAG",
     "FAMILIES",
@@ -38,6 +41,7 @@ __all__ = [
     "FitError",
     "FitResult",
     "GMMParams",
+    "Model",
     "Noise",
     "NoisyGMMParams",
     "Prior",
@@ -46,6 +50,7 @@ __all__ = [
     "Status",
     "acceleration",
     "aic",
+    "as_model",
     "bic",
     "box_noise",
     "classification",
@@ -59,7 +64,9 @@ __all__ = [
     "get_family",
     "hull_noise",
     "icl",
+    "interop",
     "joint_log_prob",
+    "load",
     "log_prior",
     "log_prob",
     "m_step",
@@ -67,10 +74,13 @@ __all__ = [
     "plotting",
     "predict",
     "raise_if_failed",
+    "read_table",
     "responsibilities",
     "sample",
+    "save",
     "score",
     "seeding",
     "select",
+    "summary",
     "with_noise",
 ]

@@ -22,8 +22,8 @@ from .types import EMResult, GMMParams, Stats, Status, raise_if_failed
 class Classifier(NamedTuple):
     """A mixture for each of the classes 0..c-1: ``p(class = j, x) = priors_j p(x | mixtures_j)``."""
 
-    priors: Array  # (c,) class probabilities, non-negative, summing to one
-    mixtures: tuple[GMMParams, ...]  # c, each with its own number of components
+    priors: Array  #: (c,) class probabilities, non-negative, summing to one
+    mixtures: tuple[GMMParams, ...]  #: c, each with its own number of components
 
 
 def fit_classes(

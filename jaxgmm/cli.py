@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import reduce
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,24 +15,24 @@ import click
 import jax
 import numpy as np
 
-from . import __version__, criteria, io, linalg, plotting
+from . import __version__, display, io, plotting
 from .datasets import load_faithful
 from .families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
 from .fitting import fit as fit_mixture
 from .mixture import log_prob, predict, responsibilities
-from .selection import CRITERIA, Selection
+from .models import Model, as_model
+from .progress import clock
+from .report import page
+from .selection import CRITERIA
 from .selection import select as select_mixture
-from .types import EMResult, FitError, GMMParams, Status, describe
+from .types import FitError, Status, describe
 
-_WIDEST_TABLE = 6  # features
-_LONGEST_TABLE = 8  # models
 _MOST = 10**6  # restarts, iterations: room for each is set aside
 _SKLEARN = [family.name for family in (FULL, TIED, DIAG, SPHERICAL)]
 _LETTERS = [family.letters for family in FAMILIES]
 _ONE_FEATURE = [family.name for family in FAMILIES_1D]
-_IN_MCLUST = ("bic", "icl")  # with the opposite sign
 _PICTURES = (".png", ".pdf", ".svg")
-_EXTRAS = {"matplotlib": "plot", "tqdm": "cli"}
+_EXTRAS = {"matplotlib": "plot", "tqdm": "cli", "safetensors": "io", "pyarrow": "io", "jinja2": "report"}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -81,15 +82,22 @@ def _destination(_context: click.Context, _option: click.Parameter, path: Path |
     return path
 
 
-def _output(metavar: str, purpose: str, *names: str) -> Callable[[Any], Any]:
-    kind = click.Path(path_type=Path)
-    return click.option(*(names or ("-o", "--output")), type=kind, metavar=metavar, help=purpose, callback=_destination)
+def _output(metavar: str, purpose: str, *names: str, required: bool = False) -> Callable[[Any], Any]:
+    options: dict[str, Any] = {"type": click.Path(path_type=Path), "callback": _destination, "required": required}
+    return click.option(*(names or ("-o", "--output")), metavar=metavar, help=purpose, **options)
+
+
+_MODEL = _output("MODEL.safetensors", "Where to keep the model; as a numpy archive where it is called .npz.")
+
+
+def _all_of(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 def _fitting(restarts: int, tol: float) -> Callable[[Any], Any]:
-    """What fit and select have in common; what goes into the library unchanged has its name there."""
+    """What all fits have in common; what goes into the library unchanged has its name there."""
     # fmt: off
-    options = (
+    return _all_of(
         click.argument("data", required=False, type=click.Path(path_type=Path), metavar="[DATA.csv]"),
         click.option("--columns", metavar="A,B,...", help="Features to use; default all columns."),
         click.option("--weights", metavar="COLUMN", help="Column of row weights."),
@@ -101,10 +109,10 @@ def _fitting(restarts: int, tol: float) -> Callable[[Any], Any]:
         click.option("--tol", type=click.FloatRange(0), default=tol,
                      help="Gain in nats per row not worth an iteration."),
         click.option("--max-iter", type=click.IntRange(0, _MOST), default=1000, help="Most EM iterations."),
-        _output("MODEL.npz", "Where to keep the model."),
+        click.option("--progress/--no-progress", default=lambda: sys.stderr.isatty(),
+                     show_default="where stderr is a terminal", help="Show how far it is."),
     )
     # fmt: on
-    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "show_default": True})
@@ -123,25 +131,23 @@ def _commands() -> None:
     help=f"Covariance family; in mclust's letters {', '.join(_LETTERS)}, or for one feature E, V.",
 )
 @_fitting(restarts=16, tol=1e-6)
+@_MODEL
 def fit(
     data: Path | None, columns: str | None, weights: str | None,
-    components: int, covariance: str, seed: int, output: Path | None, **options: Any,
+    components: int, covariance: str, seed: int, output: Path | None, progress: bool, **options: Any,
 ) -> None:  # fmt: skip
-    """Fit a mixture to DATA.csv; without it, to the embedded Old Faithful data."""
+    """Fit a mixture to DATA.csv or DATA.parquet; without it, to the embedded Old Faithful data."""
     x, names, row_weights = _features(data, columns, weights)
-    with _about(data):
+    with _about(data), clock("fitting", progress):
         if covariance in _ONE_FEATURE and x.shape[1] > 1:
             raise ValueError(f"--covariance {covariance} is for one feature, got {x.shape[1]}: use {covariance}II")
         result = fit_mixture(jax.random.key(seed), x, components, row_weights, family=covariance, **options)
-    best: EMResult = result.best
-    bic = float(criteria.bic(best.params, x, row_weights, family=get_family(covariance)))
-    failed = np.count_nonzero(np.asarray(result.statuses) > Status.MAX_ITER)
-    restarts = ("restarts", f"{len(result.statuses)}, of which {failed} failed")
-    facts = _listed([_size(data, x), *_facts(best, covariance, "bic", bic), restarts])
-    click.echo("\n".join([*facts, "", *_components(best.params, names)]))
-    if best.status > Status.MAX_ITER:
-        raise FitError(describe(best.status))
-    _keep(output, best, covariance, names)
+        result.statuses.block_until_ready()
+    model = as_model(result, x, row_weights, family=covariance, feature_names=names)
+    click.echo(display.text(display.sections(result, model, _size(data, x))))
+    if result.best.status > Status.MAX_ITER:
+        raise FitError(describe(result.best.status))
+    _keep(output, model)
 
 
 def _numbers(text: str) -> list[int]:
@@ -162,18 +168,18 @@ def _families(text: str) -> list[Family] | None:
         raise click.BadParameter(str(error).replace("one of", "all, or some of")) from error
 
 
-@_commands.command()
-@click.option("-k", "--components", type=_numbers, default="1:9", metavar="FIRST:LAST", help="Or 3, or 1,2,4.")
-@click.option("--families", type=_families, default="all", metavar="EEE,VVV,...", help="Names as for fit --covariance.")
-@click.option("--criterion", type=click.Choice(CRITERIA), default="bic", help="What the best model has least of.")
-@_fitting(restarts=9, tol=1e-5)
-@_output("PICTURE.png", "Where to draw the criterion: png, pdf or svg.", "--plot")
-@click.option(
-    "--progress/--no-progress",
-    default=lambda: sys.stderr.isatty(),
-    show_default="where stderr is a terminal",
-    help="Show a progress bar.",
+_search = _all_of(
+    click.option("-k", "--components", type=_numbers, default="1:9", metavar="FIRST:LAST", help="Or 3, or 1,2,4."),
+    click.option("--families", type=_families, default="all", metavar="EEE,VVV,...", help="As for fit --covariance."),
+    click.option("--criterion", type=click.Choice(CRITERIA), default="bic", help="What the best model has least of."),
+    _fitting(restarts=9, tol=1e-5),
 )
+
+
+@_commands.command()
+@_search
+@_MODEL
+@_output("PICTURE.png", "Where to draw the criterion: png, pdf or svg.", "--plot")
 def select(
     data: Path | None, columns: str | None, weights: str | None,
     components: list[int], seed: int, output: Path | None, plot: Path | None, **options: Any,
@@ -183,21 +189,42 @@ def select(
     x, names, row_weights = _features(data, columns, weights)
     with _about(data):
         found = select_mixture(jax.random.key(seed), x, components, weights=row_weights, **options)
-    click.echo("\n".join(_report(data, x, names, found)))
+    model = as_model(found, x, row_weights, feature_names=names)
+    click.echo(display.text(display.sections(found, model, _size(data, x))))
     if plot is not None:
         plotting.criteria(found, ax=figure.subplots())
         io.write_atomically(plot, lambda file: figure.savefig(file, format=plot.suffix[1:].lower(), dpi=150))
         click.echo(f"\n{found.criterion.upper()} drawn to {plot}")
-    _keep(output, found.best, found.family.name, names)
+    _keep(output, model)
+
+
+@_commands.command()
+@_search
+@_output("REPORT.html", "Where to write the page.", required=True)
+def report(
+    data: Path | None, columns: str | None, weights: str | None,
+    components: list[int], seed: int, output: Path, **options: Any,
+) -> None:  # fmt: skip
+    """Search as select does, and write a page of tables and pictures that needs no other file."""
+    for package in ("jinja2", "matplotlib"):  # before the work, so that nothing is found missing after it
+        import_module(package)
+    x, names, row_weights = _features(data, columns, weights)
+    with _about(data):
+        found = select_mixture(jax.random.key(seed), x, components, weights=row_weights, **options)
+        title = f"Gaussian mixtures of {data.name if data else 'Old Faithful'}"
+        content = page(found, x, row_weights, feature_names=names, title=title)
+    io.write_atomically(output, lambda file: file.write(content.encode()))
+    click.echo(f"report written to {output}")
 
 
 @_commands.command("predict")
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL.npz")
+@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("data", type=click.Path(path_type=Path), metavar="DATA.csv")
 @_output("OUT.csv", "Where to write; default stdout.")
 def predict_rows(model: Path, data: Path, output: Path | None) -> None:
     """Write each row's label, log-density and responsibilities under a fitted model, as CSV."""
-    params, _, names = io.load(model)
+    kept = io.load(model)
+    params, names = kept.params, kept.feature_names
     found = io.read_names(data)
     by_position = len(found) == len(names) and not set(names) <= set(found) and (_unnamed(names) or _unnamed(found))
     x, _ = io.read_table(data, None if by_position else names)
@@ -257,72 +284,11 @@ def _figure(plot: Path | None) -> Any:
     return Figure(figsize=(7, 5), layout="constrained")
 
 
-def _keep(output: Path | None, best: EMResult, family: str, names: tuple[str, ...]) -> None:
+def _size(data: Path | None, x: Any) -> display.Facts:
+    return [("data", f"{data or 'Old Faithful (embedded)'}: {display.size(x)}")]
+
+
+def _keep(output: Path | None, model: Model) -> None:
     if output is not None:
-        io.save(output, io.Model(jax.tree.map(np.asarray, best.params), family, names))
+        io.save(output, model)
         click.echo(f"\nmodel written to {output}")
-
-
-def _report(data: Path | None, x: Any, names: Sequence[str], found: Selection) -> list[str]:
-    """What a search tried, its best models, and the best of all."""
-    tried = [
-        _size(data, x),
-        ("models", f"{found.table.size}, of which {np.isnan(found.table).sum()} came to no usable end"),
-        ("restarts", f"{found.failed.sum()} failed, over all models"),
-    ]
-    hidden = len(found.ranking) - _LONGEST_TABLE
-    title = f"best models by {found.criterion.upper()} (smaller is better):"
-    table = [title, *_aligned(_ranked(found)), *([f"and {hidden} more models"] if hidden > 0 else [])]
-    best = _facts(found.best, _letters(found.family), found.criterion, np.nanmin(found.table))
-    return [*_listed(tried), "", *table, "", *_listed(best), "", *_components(found.best.params, names)]
-
-
-def _ranked(found: Selection) -> list[list[str]]:
-    """The best models, a line each."""
-    name = found.criterion.upper()
-    rows = [["rank", "family", "components", "parameters", "log-likelihood", name, f"mclust's {name}", "difference"]]
-    for rank, (family, k) in enumerate(found.ranking[:_LONGEST_TABLE], start=1):
-        place = found.families.index(family), found.n_components.index(k)
-        count = criteria.n_parameters(found.results[family.name, k].params, family)
-        value = found.table[place]
-        numbers = found.log_likelihoods[place], value, -value, value - np.nanmin(found.table)
-        rows.append([str(rank), _letters(family), str(k), str(count), *(f"{number:.2f}" for number in numbers)])
-    return rows if found.criterion in _IN_MCLUST else [[*row[:-2], row[-1]] for row in rows]
-
-
-def _letters(family: Family) -> str:
-    return family.name if family in FAMILIES_1D else family.letters
-
-
-def _size(data: Path | None, x: Any) -> tuple[str, str]:
-    return "data", f"{data or 'Old Faithful (embedded)'}: n = {x.shape[0]}, d = {x.shape[1]}"
-
-
-def _facts(best: EMResult, family: str, criterion: str, value: float) -> list[tuple[str, str]]:
-    sign = f"; mclust's sign: {-value:.4f}" if criterion in _IN_MCLUST else ""
-    return [
-        ("model", f"{best.params.means.shape[0]} components, {family} covariances"),
-        ("log-likelihood", f"{float(best.log_likelihood):.4f} nats"),
-        (criterion.upper(), f"{value:.4f} (smaller is better{sign})"),
-        ("stopped", f"{describe(best.status)} ({int(best.n_iter)} iterations)"),
-    ]
-
-
-def _components(params: GMMParams, names: Sequence[str]) -> list[str]:
-    shown = names[:_WIDEST_TABLE]
-    deviations = np.sqrt(np.broadcast_to(linalg.variances(params.covariances, len(names)), params.means.shape))
-    table = [["component", "weight", *shown]]
-    for j, (weight, means) in enumerate(zip(np.asarray(params.weights), np.asarray(params.means), strict=True)):
-        cells = (f"{mean:.5g} ± {deviation:.4g}" for mean, deviation in zip(means, deviations[j], strict=True))
-        table.append([str(j), f"{weight:.4f}", *list(cells)[: len(shown)]])
-    more = [f"and {len(names) - len(shown)} more features"] if len(names) > len(shown) else []
-    return ["mean ± standard deviation of each component:", *_aligned(table), *more]
-
-
-def _listed(facts: Sequence[tuple[str, str]]) -> list[str]:
-    return [f"{name:<16}{value}" for name, value in facts]
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in table]

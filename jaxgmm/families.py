@@ -109,3 +109,8 @@ def get_family(name: str | Family) -> Family:
     if name not in _BY_NAME:
         raise ValueError(f"family: expected one of {', '.join(_BY_NAME)}, got {name!r}")
     return _BY_NAME[name]
+
+
+def letters(family: Family) -> str:
+    """How mclust calls a family: three letters, or one for one feature."""
+    return family.name if family in FAMILIES_1D else family.letters

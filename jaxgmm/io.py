@@ -1,66 +1,105 @@
-"""Files: tables of numbers in, fitted mixtures in and out. Nothing is ever left half-written."""
+"""Fitted mixtures in files that anyone can read, and files that are never left half-written.
 
-import csv
+A file holds arrays by name and one mapping of text to text, its metadata, in one of two containers: safetensors, or
+numpy's ``.npz``, where the metadata are JSON in an array called ``__metadata__``. Neither can run code.
+
+=====================================  ==========================================================================
+array                                  shape and meaning
+=====================================  ==========================================================================
+``params.weights``                     ``(k,)``; ``(k + 1,)`` with a noise component, whose weight is the last
+``params.means``                       ``(k, d)``, in the features' own units
+``params.covariances``                 as of :class:`jaxgmm.GMMParams`
+``noise.lower``, ``.upper``,           as of :class:`jaxgmm.Noise`, where there is a noise component
+``.faces``, ``.log_volume``
+``standardisation.shift``, ``.scale``  ``(d,)``, where known: the fit worked on (x - shift) / scale; the parameters
+                                       are those of x itself
+=====================================  ==========================================================================
+
+==================  =============================================================================================
+metadata            meaning
+==================  =============================================================================================
+``jaxgmm_format``   version of this schema
+``jaxgmm_version``  version of the library that wrote the file
+``family``          name of the covariance family, see :func:`jaxgmm.get_family`
+``feature_names``   JSON list of d names
+``criteria``        JSON object of numbers by name, such as ``log_likelihood`` in nats, ``bic``
+``status``          name of the :class:`jaxgmm.Status` of the fit; empty where there was none
+``n_iter``          iterations of the fit, or ``null``
+``digest``          SHA-256 of all the above, so that an edited file is told from a saved one
+==================  =============================================================================================
+"""
+
+import hashlib
+import io as streams
+import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from . import checks
-from .families import get_family
-from .types import GMMParams
+from . import __version__
+from .fitting import Scale
+from .models import Found, Model, as_model, check
+from .tables import read_names as read_names
+from .tables import read_table as read_table
+from .types import GMMParams, Noise, NoisyGMMParams, Status
 
 _FORMAT = 1
+_NUMPY = ".npz"
+_ZIP = b"PK\x03\x04"  # how a .npz begins
+
+Content = tuple[dict[str, np.ndarray], dict[str, str]]  # arrays, metadata
 
 
-class Model(NamedTuple):
-    """A fitted mixture as it is kept in a file."""
-
-    params: GMMParams  # of numpy arrays
-    family: str
-    feature_names: tuple[str, ...]  # d
-
-
-def save(path: str | Path, model: Model) -> None:
-    """Write a model to an ``.npz`` file, whole or not at all.
+def save(path: str | Path, model: Found) -> None:
+    """Write a model to a file, whole or not at all.
 
     Args:
-        path: the file, replaced if it exists.
-        model: the :class:`Model`.
+        path: the file, replaced if it exists: a numpy archive where it is called ``.npz``, else safetensors.
+        model: a :class:`Model`, or what :func:`as_model` makes one of.
 
     Raises:
+        TypeError: if ``model`` is none of these.
+        ValueError: if its parts do not go together.
         OSError: if the file cannot be written; what was there stays.
+        ModuleNotFoundError: without safetensors, but for ``.npz``.
 
     Example:
         >>> import numpy as np, tempfile
         >>> params = GMMParams(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(folder + "/model.npz", Model(params, "full", ("a",)))
-        ...     load(folder + "/model.npz").feature_names
+        ...     save(folder + "/model.safetensors", as_model(params, feature_names=["a"]))
+        ...     load(folder + "/model.safetensors").feature_names
         ('a',)
     """
-    content = {f"params.{field}": np.asarray(value) for field, value in model.params._asdict().items()}
-    content["format"] = np.array(_FORMAT)
-    content["family"] = np.array(model.family)
-    content["feature_names"] = np.array(model.feature_names, str)
-    write_atomically(path, lambda file: np.savez(file, allow_pickle=False, **content))
+    arrays, metadata = _content(as_model(model))
+    metadata["digest"] = _digest(arrays, metadata)
+    if Path(path).suffix.lower() == _NUMPY:
+        text = np.array(json.dumps(metadata))
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, __metadata__=text, **arrays))
+    else:
+        from safetensors.numpy import save as packed
+
+        content = packed(arrays, metadata)
+        write_atomically(path, lambda file: file.write(content))
 
 
 def load(path: str | Path) -> Model:
-    """Read a model that :func:`save` wrote.
+    """Read a model that :func:`save` wrote, whatever the file is called now.
 
     Args:
         path: the file.
 
     Returns:
-        The :class:`Model`, its parameters as numpy arrays.
+        The :class:`Model`, its parameters as numpy arrays, bit for bit as they were saved.
 
     Raises:
         OSError: if the file cannot be read.
-        ValueError: if it is damaged, holds something else, or was written by a newer version.
+        ValueError: if it is damaged, was edited, holds something else, or was written by a newer version.
+        ModuleNotFoundError: without safetensors, but for ``.npz``.
 
     Example:
         >>> import tempfile
@@ -70,122 +109,84 @@ def load(path: str | Path) -> Model:
             ...
         ValueError: ...: expected a model saved by jaxgmm, got a damaged or foreign file
     """
-    with open(path, "rb") as file:
-        try:
-            with np.load(file, allow_pickle=False) as archive:
-                content = {name: archive[name] for name in archive.files}
-            version = int(content["format"])
-            model = _model(content) if version <= _FORMAT else None
-        except Exception as error:  # of any kind: a damaged archive trips up zipfile and numpy in a dozen ways
-            raise ValueError(f"{path}: expected a model saved by jaxgmm, got a damaged or foreign file") from error
-    if model is None:
-        raise ValueError(f"{path}: expected format {_FORMAT} or older, got {version}; update jaxgmm")
-    return model
-
-
-def _model(content: Mapping[str, Any]) -> Model:
-    params = GMMParams(*(content[f"params.{field}"] for field in GMMParams._fields))
-    family, names = str(content["family"]), content["feature_names"]
-    checks.family_of(get_family(family), checks.as_params(params))
-    if names.shape != params.means.shape[1:]:
-        raise ValueError(f"feature_names: expected shape {params.means.shape[1:]}, got {names.shape}")
-    return Model(params, family, tuple(map(str, names)))
-
-
-def read_names(path: str | Path) -> tuple[str, ...]:
-    """Read the names of a table's columns alone: of those that hold no numbers, too.
-
-    Args:
-        path: the file.
-
-    Returns:
-        The names; without a header x1, x2, ...
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if it is no comma-separated text, or holds no rows.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-        ...     _ = file.write("a,b\\n1,text\\n")
-        ...     file.flush()
-        ...     read_names(file.name)
-        ('a', 'b')
-    """
-    return _records(path)[0]
-
-
-def read_table(path: str | Path, columns: Sequence[str] | None = None) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Read a comma-separated table of numbers, with or without a header line.
-
-    Args:
-        path: the file; an empty field, ``NA`` or ``nan`` is NaN.
-        columns: names of the columns to read, in this order; default all. Without a header they are x1, x2, ...
-
-    Returns:
-        Rows ``(n, d)`` float64, and their d names.
-
-    Raises:
-        OSError: if the file cannot be read.
-        ValueError: if a field is no number, or rows differ in length, naming the line; if a column is missing, or its
-            name is not unique; or if there are no rows.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
-        ...     _ = file.write("a,b\\n1,2\\n")
-        ...     file.flush()
-        ...     read_table(file.name)
-        (array([[1., 2.]]), ('a', 'b'))
-    """
-    names, lines = _records(path)
-    chosen = names if columns is None else tuple(columns)
-    if not set(chosen) <= set(names):
-        raise ValueError(f"{path}: expected columns {', '.join(chosen)}, got {', '.join(names)}")
-    repeated = [name for name in chosen if chosen.count(name) > 1 or names.count(name) > 1]
-    if repeated:
-        raise ValueError(f"{path}: expected each column once, got {', '.join(repeated)}")
-    positions = [names.index(name) for name in chosen]
-    return np.array([_row(f"{path}, line {number}", fields, names, positions) for number, fields in lines]), chosen
-
-
-def _records(path: str | Path) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
-    """Column names, and the fields of each row with the number of its line."""
+    content = Path(path).read_bytes()
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            reader = csv.reader(file)
-            lines = [(reader.line_num, fields) for fields in reader if fields]
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise ValueError(f"{path}: expected a comma-separated text file, got {error}") from error
-    if not lines:
-        raise ValueError(f"{path}: expected at least one row of numbers, got an empty file")
-    if any(_number(field) is None for field in lines[0][1]):
-        names = tuple(name.strip() for name in lines.pop(0)[1])
-    else:
-        names = tuple(f"x{column}" for column in range(1, len(lines[0][1]) + 1))
-    if not lines:
-        raise ValueError(f"{path}: expected at least one row of numbers below the header, got none")
-    return names, lines
+        arrays, metadata = _from_npz(content) if content.startswith(_ZIP) else _from_safetensors(content)
+        version = int(metadata["jaxgmm_format"])
+        if version > _FORMAT:
+            refusal = f"expected format {_FORMAT} or older, got {version}; update jaxgmm"
+        elif metadata.pop("digest") != _digest(arrays, metadata):
+            refusal = "expected a model as jaxgmm saved it, got one that was edited or damaged since"
+        else:
+            return _model(arrays, metadata)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # of any kind: a damaged file trips up zipfile, numpy and json in a dozen ways
+        raise ValueError(f"{path}: expected a model saved by jaxgmm, got a damaged or foreign file") from error
+    raise ValueError(f"{path}: {refusal}")
 
 
-def _row(where: str, fields: Sequence[str], names: Sequence[str], positions: Sequence[int]) -> list[float]:
-    if len(fields) != len(names):
-        raise ValueError(f"{where}: expected {len(names)} columns, got {len(fields)}")
-    row = [_number(fields[position]) for position in positions]
-    if None in row:
-        position = positions[row.index(None)]
-        raise ValueError(f"{where}, column {names[position]}: expected a number, got {fields[position]!r}")
-    return [value for value in row if value is not None]
+def _from_npz(content: bytes) -> Content:
+    with np.load(streams.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return arrays, json.loads(str(arrays.pop("__metadata__")))
 
 
-def _number(field: str) -> float | None:
-    if field.strip() in ("", "NA"):
-        return float("nan")
-    try:
-        return None if "_" in field else float(field)  # float would read the name 2020_1 as 20201
-    except ValueError:
-        return None
+def _from_safetensors(content: bytes) -> Content:
+    from safetensors.numpy import load as unpacked
+
+    arrays = unpacked(content)
+    length = int.from_bytes(content[:8], "little")  # of the header, which reading from memory gives no other access to
+    return arrays, json.loads(content[8 : 8 + length])["__metadata__"]
+
+
+def _content(model: Model) -> Content:
+    noise = getattr(model.params, "noise", None)
+    parts = [("params", GMMParams(*model.params[:3])), ("noise", noise), ("standardisation", model.standardisation)]
+    arrays = {
+        f"{prefix}.{field}": np.asarray(value, np.asarray(value).dtype.newbyteorder("="), order="C")
+        for prefix, part in parts
+        if part is not None
+        for field, value in part._asdict().items()
+    }
+    metadata = {
+        "jaxgmm_format": str(_FORMAT),
+        "jaxgmm_version": __version__,
+        "family": model.family,
+        "feature_names": json.dumps(model.feature_names),
+        "criteria": json.dumps(dict(model.criteria)),
+        "status": "" if model.status is None else model.status.name,
+        "n_iter": json.dumps(model.n_iter),
+    }
+    return arrays, metadata
+
+
+def _model(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Model:
+    def part(prefix: str, kind: Any) -> Any:
+        return kind(*(arrays[f"{prefix}.{field}"] for field in kind._fields))
+
+    params = part("params", GMMParams)
+    if "noise.lower" in arrays:
+        params = NoisyGMMParams(**params._asdict(), noise=part("noise", Noise))
+    return check(
+        Model(
+            params=params,
+            family=metadata["family"],
+            feature_names=tuple(json.loads(metadata["feature_names"])),
+            criteria=dict(json.loads(metadata["criteria"])),
+            status=Status[metadata["status"]] if metadata["status"] else None,
+            n_iter=json.loads(metadata["n_iter"]),
+            standardisation=part("standardisation", Scale) if "standardisation.shift" in arrays else None,
+        )
+    )
+
+
+def _digest(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+    """Of all content; neither container has one that covers metadata and numbers alike."""
+    whole = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        whole.update(f"{name} {array.dtype.name} {array.shape}".encode() + array.tobytes())
+    return f"sha256:{whole.hexdigest()}"
 
 
 def write_atomically(path: str | Path, write: Callable[[Any], object]) -> None:
@@ -222,6 +223,8 @@ def _replace(path: Path, write: Callable[[Any], object]) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
+            file.flush()
+            os.fsync(file.fileno())  # or after a power cut the new name may stand for nothing
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:

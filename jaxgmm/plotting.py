@@ -13,6 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from . import checks, linalg
+from .families import letters
 from .mixture import joint_log_prob, log_prob, predict, responsibilities
 from .types import EMResult, FitResult, GMMParams, describe
 
@@ -34,7 +35,12 @@ _UNCERTAINTY = (("below 75 %", "0.75", 6), ("75 % to 95 %", "0.45", 16), ("above
 
 
 def classification(
-    params: GMMParams, x: ArrayLike, *, features: Sequence[int] = (0, 1), names: Names = None, ax: Axes | None = None
+    params: GMMParams,
+    x: ArrayLike | None = None,
+    *,
+    features: Sequence[int] = (0, 1),
+    names: Names = None,
+    ax: Axes | None = None,
 ) -> Axes:
     r"""Rows by most probable component, and every weighted component as an ellipse with its axes.
 
@@ -42,7 +48,7 @@ def classification(
 
     Args:
         params: the mixture, k components in d features.
-        x: ``(n, d)`` rows; where there are many, a sample of them is drawn.
+        x: ``(n, d)`` rows; where there are many, a sample of them is drawn. Default none: the ellipses alone.
         features: the two in 0..d-1 to draw.
         names: d names of features.
         ax: where to draw; default the current axes.
@@ -62,7 +68,7 @@ def classification(
     """
     ax, params, rows, plane = _stage(params, x, features, names, ax)
     rows = _sample(rows)
-    labels = np.asarray(predict(params, rows))
+    labels = np.asarray(predict(params, rows)) if len(rows) else np.zeros(0, int)
     for label in np.unique(labels).tolist():
         style = {"color": "0.6", "s": 4} if label < 0 else {**_style(label), "s": 16, "alpha": 0.8}
         _scatter(ax, rows[np.ix_(labels == label, plane)], label=str(label), **style)
@@ -172,7 +178,7 @@ def density(
 
 
 def density_1d(
-    params: GMMParams, x: ArrayLike, *, feature: int = 0, names: Names = None, ax: Axes | None = None
+    params: GMMParams, x: ArrayLike | None = None, *, feature: int = 0, names: Names = None, ax: Axes | None = None
 ) -> Axes:
     r"""Histogram of a feature f, the mixture's density over it, and below that each weighted component's part.
 
@@ -180,7 +186,7 @@ def density_1d(
 
     Args:
         params: the mixture, k components in d features.
-        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1. Default none: the curves alone.
         feature: the one in 0..d-1 to draw.
         names: d names of features.
         ax: where to draw; default the current axes.
@@ -201,7 +207,7 @@ def density_1d(
     params, rows, names = _arguments(params, x, names)
     if checks.as_integer(feature, "feature", 0) >= len(names):
         raise ValueError(f"feature: expected one of 0..{len(names) - 1}, got {feature}")
-    values, marginal, ax = _finite(rows[:, [feature]])[:, 0], _marginal(params, [feature]), _axes(ax)
+    marginal, ax = _marginal(params, [feature]), _axes(ax)
     # Points around each mean, in units of its own deviation, so that no component is too narrow to be seen.
     means, deviations = np.asarray(marginal.means), np.sqrt(marginal.covariances[:, 0])
     low, high = (means - 4 * deviations).min(), (means + 4 * deviations).max()
@@ -209,7 +215,9 @@ def density_1d(
     grid = np.sort(np.clip(around, low, high), axis=None)
     parts = np.exp(joint_log_prob(marginal, grid))
 
-    ax.hist(values, bins=_bins(values), density=True, color="0.85", edgecolor="white", linewidth=0.5)
+    if len(rows):
+        values = _finite(rows[:, [feature]])[:, 0]
+        ax.hist(values, bins=_bins(values), density=True, color="0.85", edgecolor="white", linewidth=0.5)
     for component, part in zip(np.flatnonzero(params.weights > 0).tolist(), parts.T, strict=True):
         ax.plot(grid, part, color=_style(component)["color"], linewidth=1, label=str(component))
     ax.plot(grid, parts.sum(1), color="black", linewidth=1.5, label="mixture")
@@ -326,18 +334,22 @@ def criteria(selection: Any, *, ax: Axes | None = None) -> Axes:
     """
     ax = _axes(ax)
     for index, (family, values) in enumerate(zip(selection.families, selection.table, strict=True)):
-        ax.plot(selection.n_components, values, label=family.name, linewidth=1, markersize=5, **_style(index))
+        ax.plot(selection.n_components, values, label=letters(family), linewidth=1, markersize=5, **_style(index))
     best = selection.families.index(selection.family), selection.n_components.index(selection.k)
     ax.plot(selection.k, selection.table[best], marker="o", markersize=14, fillstyle="none", color="black")
     ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="components", ylabel=f"{selection.criterion.upper()} (smaller is better)")
-    _legend_above(ax, max(1, 64 // (6 + max(len(family.name) for family in selection.families))))
+    _legend_above(ax, max(1, 64 // (6 + max(len(letters(family)) for family in selection.families))))
     return ax
 
 
-def _arguments(params: GMMParams, x: ArrayLike, names: Names) -> tuple[GMMParams, np.ndarray, list[str]]:
-    """The mixture, the rows, and a name for every feature."""
-    params, x, _ = checks.arguments(params, x)
+def _arguments(params: GMMParams, x: ArrayLike | None, names: Names) -> tuple[GMMParams, np.ndarray, list[str]]:
+    """The mixture, the rows, of which there may be none, and a name for every feature."""
+    if x is None:
+        params = checks.as_params(params)
+        x = params.means[:0]
+    else:
+        params, x, _ = checks.arguments(params, x)
     d = x.shape[1]
     names = [f"feature {index}" for index in range(d)] if names is None else list(names)
     if len(names) != d:
@@ -346,7 +358,7 @@ def _arguments(params: GMMParams, x: ArrayLike, names: Names) -> tuple[GMMParams
 
 
 def _stage(
-    params: GMMParams, x: ArrayLike, features: Sequence[int], names: Names, ax: Axes | None
+    params: GMMParams, x: ArrayLike | None, features: Sequence[int], names: Names, ax: Axes | None
 ) -> tuple[Axes, GMMParams, np.ndarray, list[int]]:
     """The named axes of two features, the mixture, the rows, and the two."""
     params, rows, names = _arguments(params, x, names)

@@ -27,8 +27,9 @@ def kmeans_plus_plus(key: Array, x: Array, weights: Array, n_components: int, *,
     r"""Greedy k-means++ centres, a few Lloyd steps, each row given to its nearest centre.
 
     Centres are drawn one after another with probability proportional to the squared distance to the nearest one so far,
-    .. math:: p_i \propto w_i \min_l |x_i - c_l|^2,
-    each time the best of a few candidates.
+    each time the best of a few candidates:
+
+    .. math:: p_i \propto w_i \min_l |x_i - c_l|^2
 
     Args:
         key: a JAX random key.
@@ -143,13 +144,13 @@ def from_labels(
     Args:
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         labels: ``(n,)`` int in 0..k-1.
-        n_components: k.
+        n_components: how many components, k.
         weights: ``(n,)`` row weights >= 0; default one each.
         family: the covariance family; static under ``jit``.
         ridge: added to covariances, in the features' units squared.
 
     Returns:
-        :class:`GMMParams`.
+        :class:`jaxgmm.GMMParams`.
 
     Raises:
         TypeError: if ``labels`` are not integers.

@@ -14,27 +14,27 @@ class GMMParams(NamedTuple):
     all components, a trailing 1 (rank 2) by all features.
     """
 
-    weights: Array  # (k,) mixing proportions, non-negative, summing to one
-    means: Array  # (k, d) in the features' units
-    covariances: Array  # full (k, d, d) | tied (1, d, d) | diag (k, d) | spherical (k, 1), units squared
+    weights: Array  #: (k,) mixing proportions, non-negative, summing to one
+    means: Array  #: (k, d) in the features' units
+    covariances: Array  #: full (k, d, d) | tied (1, d, d) | diag (k, d) | spherical (k, 1), units squared
 
 
 class Noise(NamedTuple):
     """A region that rows of no cluster are uniform over: what a box and the faces of a convex body enclose."""
 
-    lower: Array  # (d,)
-    upper: Array  # (d,)
-    faces: Array  # (m, d + 1) rows (a, b) of a x + b <= 0; m = 0 where the box is all
-    log_volume: Array  # ()
+    lower: Array  #: (d,)
+    upper: Array  #: (d,)
+    faces: Array  #: (m, d + 1) rows (a, b) of a x + b <= 0; m = 0 where the box is all
+    log_volume: Array  #: ()
 
 
 class NoisyGMMParams(NamedTuple):
     """A Gaussian mixture with a noise component, which has the last weight: one more than there are means."""
 
-    weights: Array  # (k + 1,) mixing proportions, the last that of the noise
-    means: Array  # (k, d)
-    covariances: Array  # as of GMMParams
-    noise: Noise
+    weights: Array  #: (k + 1,) mixing proportions, the last that of the noise
+    means: Array  #: (k, d)
+    covariances: Array  #: as of GMMParams
+    noise: Noise  #: where it is
 
 
 class Stats(NamedTuple):
@@ -43,11 +43,12 @@ class Stats(NamedTuple):
     Stats over rows A plus Stats over rows B, field by field, are the Stats over both.
     """
 
-    log_likelihood: Array  # () total over weighted rows, in nats
-    counts: Array  # (k,) sum_i w_i r_ij; (k + 1,) with noise, whose count is the last
-    first: Array  # (k, d) sum_i w_i r_ij (x_i - mean_j)
-    second: Array  # sum_i w_i r_ij (x_i - mean_j)(x_i - mean_j)^T, shaped like covariances:
-    #                summed over components that share one, averaged over features that share one
+    log_likelihood: Array  #: () total over weighted rows, in nats
+    counts: Array  #: (k,) sum_i w_i r_ij; (k + 1,) with noise, whose count is the last
+    first: Array  #: (k, d) sum_i w_i r_ij (x_i - mean_j)
+    #: sum_i w_i r_ij (x_i - mean_j)(x_i - mean_j)^T, shaped like covariances, summed over components that share one
+    #: and averaged over features that share one
+    second: Array
 
 
 class Prior(NamedTuple):
@@ -60,11 +61,11 @@ class Prior(NamedTuple):
     restricted to the covariance family; a covariance that components share has one inverse-Wishart.
     """
 
-    concentration: Array  # () alpha >= 1; 1 leaves the weights alone
-    mean: Array  # (d,) m
-    shrinkage: Array  # () kappa >= 0, in rows: how many the prior mean counts for
-    dof: Array  # () nu, in rows
-    scale: Array  # (d, d) Lambda, units squared
+    concentration: Array  #: () alpha >= 1; 1 leaves the weights alone
+    mean: Array  #: (d,) m
+    shrinkage: Array  #: () kappa >= 0, how many rows the prior mean counts for
+    dof: Array  #: () nu, in rows
+    scale: Array  #: (d, d) Lambda, units squared
 
 
 class Status(enum.IntEnum):
@@ -80,19 +81,19 @@ class Status(enum.IntEnum):
 class EMResult(NamedTuple):
     """What :func:`jaxgmm.em` found, and why it stopped."""
 
-    params: GMMParams  # always finite where the start was finite: the last good iterate
-    log_likelihood: Array  # () of params, in nats
-    history: Array  # (max_iter,) log-likelihood of the parameters entering each iteration, NaN-padded
-    n_iter: Array  # () int, M-steps that led to params
-    status: Array  # () int, a Status
+    params: GMMParams  #: the last good iterate, always finite where the start was finite
+    log_likelihood: Array  #: () of params, in nats
+    history: Array  #: (max_iter,) log-likelihood of the parameters entering each iteration, NaN-padded
+    n_iter: Array  #: () int, M-steps that led to params
+    status: Array  #: () int, a Status
 
 
 class FitResult(NamedTuple):
     """The best of several restarts, and how every one of them ended."""
 
-    best: EMResult
-    log_likelihoods: Array  # (n_init,) where each restart was left, in nats; NaN where it failed
-    statuses: Array  # (n_init,) int, a Status each; MAX_ITER where it was left after the short run
+    best: EMResult  #: the restart that ended highest of those that are usable
+    log_likelihoods: Array  #: (n_init,) where each restart was left, in nats; NaN where it failed
+    statuses: Array  #: (n_init,) int, a Status each; MAX_ITER where it was left after the short run
 
 
 class FitError(RuntimeError):

@@ -4,12 +4,15 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import jax
 import numpy as np
+import pyarrow
 import pytest
 from problems import MCLUST_FITS, matrices, mclust_params, oracle_log_prob, oracle_responsibilities
+from pyarrow import parquet
 
 import jaxgmm
 from jaxgmm import __main__, cli, io
@@ -236,6 +239,49 @@ def test_a_fit_that_fails_is_no_refusal_and_is_not_kept(folder, capsys):
     assert snapshot(folder) == before
 
 
+def test_what_is_kept_is_all_that_is_known(model):
+    kept = io.load(model)
+    with jax.enable_x64(True):
+        result = jaxgmm.fit(jax.random.key(0), X, 2, n_init=2)
+        expected = jaxgmm.as_model(result, X, feature_names=("a", "b"))
+        bic = float(jaxgmm.bic(result.best.params, X))
+    assert kept._replace(params=None, standardisation=None) == expected._replace(params=None, standardisation=None)
+    assert kept.criteria["bic"] == pytest.approx(bic)
+    assert (kept.status, list(kept.criteria)) == (jaxgmm.Status.CONVERGED, ["log_likelihood", "aic", "bic"])
+    np.testing.assert_allclose(kept.standardisation.shift, X.mean(0))
+    np.testing.assert_allclose(kept.standardisation.scale, X.std(0))
+
+
+def test_parquet_and_safetensors_do_as_well(folder, call, model):
+    parquet.write_table(pyarrow.table({"kind": ["text"] * len(X), "b": X[:, 1], "a": X[:, 0]}), "data.parquet")
+    summary = call("fit", "data.parquet", "--columns", "a,b", *FAST, "-o", "model.safetensors")
+    assert "data.parquet: n = 40, d = 2" in summary
+    for leaf, other in zip(io.load("model.safetensors").params, io.load(model).params, strict=True):
+        np.testing.assert_array_equal(leaf, other)
+    expected = call("predict", model, "data.csv")
+    assert call("predict", "model.safetensors", "data.parquet") == expected
+
+
+def test_a_terminal_shows_how_long_a_fit_takes_unless_told_not_to(folder, monkeypatch, capsys):
+    seen = []
+
+    def fit(*_, **__):
+        raise ValueError("seen enough")
+
+    @contextmanager
+    def clock(work, shown):
+        seen.append((work, shown))
+        yield
+
+    monkeypatch.setattr(cli, "fit_mixture", fit)
+    monkeypatch.setattr(cli, "clock", clock)
+    for is_terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        for option in ([], ["--progress"], ["--no-progress"]):
+            cli.run(["fit", "data.csv", *option])
+    assert seen == [("fitting", shown) for shown in (True, True, False, False, True, False)]
+
+
 # ------------------------------------------------------------------------------------------------------------ predict
 
 
@@ -324,7 +370,7 @@ def test_a_path_that_is_no_file_is_refused(path, complaint, refused, model):
         ("--nope", "--nope"),
         ("fit --nope", "--nope"),
         ("fit data.csv out", "extra argument"),
-        ("predict", "MODEL.npz"),
+        ("predict", "MODEL"),
         ("predict out", "DATA.csv"),
         ("fit --components", "requires an argument"),
         ("fit -k 0", "--components"),
@@ -379,6 +425,22 @@ def test_a_bad_model_is_refused(content, refused):
     Path("model.npz").write_bytes(content)
     line = refused("predict", "model.npz", "data.csv", "-o", "out")
     assert "model.npz: expected a model saved by jaxgmm" in line
+
+
+@pytest.mark.parametrize("package", ["safetensors", "pyarrow"])
+def test_a_missing_package_is_said_in_one_line(package, refused, model, monkeypatch):
+    for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+        monkeypatch.setitem(sys.modules, name, None)
+    Path("data.parquet").write_bytes(b"PAR1")
+    Path("model").write_bytes(b"12345678{}")
+    arguments = ["model", "data.csv"] if package == "safetensors" else [model, "data.parquet"]
+    assert refused("predict", *arguments) == f"jaxgmm: this needs {package}: pip install 'jaxgmm[io]'\n"
+
+
+def test_a_bad_parquet_file_is_refused(refused, model):
+    Path("data.parquet").write_text(table(X))
+    for command in (["fit", "data.parquet"], ["predict", model, "data.parquet"]):
+        assert "jaxgmm: data.parquet: expected a Parquet file, got" in refused(*command, "-o", "out")
 
 
 def test_running_out_of_memory_is_said_in_one_line(monkeypatch, refused):

@@ -302,7 +302,7 @@ def test_trace_takes_the_best_of_several_restarts():
 
 def selection(names, n_components=(1, 2, 3, 4)):
     """A search whose best is the second family with the third number of components."""
-    families = tuple(SimpleNamespace(name=name) for name in names)
+    families = tuple(SimpleNamespace(name=name, letters=name) for name in names)
     table = np.random.default_rng(0).uniform(100, 200, (len(names), len(n_components)))
     table[0, 1], table[1, 2] = np.nan, 50
     best = {"criterion": "icl", "family": families[1], "k": n_components[2]}
@@ -335,6 +335,23 @@ def test_legend_of_the_criteria_is_within_the_figure_and_off_the_lines(names):
     assert box.x1 < figure.bbox.x1
     assert box.y1 < figure.bbox.y1
     assert len({(line.get_color(), line.get_marker()) for line in ax.lines}) == len(names) + 1
+
+
+def test_without_rows_the_components_are_drawn_alone():
+    params = mixture()
+    alone, full = (plotting.classification(params, *given, ax=axes()) for given in ([], [rows()]))
+    rendered(alone.figure)
+    assert points(alone) == {}
+    assert len(ellipses(alone)) == 3
+    for one, other in zip(ellipses(alone), ellipses(full), strict=True):
+        np.testing.assert_array_equal(one.center, other.center)
+        assert (one.width, one.height, one.angle) == (other.width, other.height, other.angle)
+        assert alone.bbox.contains(*alone.transData.transform(one.center))
+
+    curves, bars = (plotting.density_1d(params, *given, ax=axes()) for given in ([], [rows()]))
+    assert len(curves.patches) == 0 < len(bars.patches)
+    for one, other in zip(curves.lines, bars.lines, strict=True):
+        np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
 
 
 def everything():

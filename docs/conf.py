@@ -1,0 +1,28 @@
+"""Settings of Sphinx: the pages are Markdown, the reference comes from the docstrings."""
+
+import jaxgmm
+
+project = "jaxgmm"
+copyright = "The jaxgmm developers"
+release = version = jaxgmm.__version__
+
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline"]
+myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"  # the tests execute them
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings give shapes and units, which the types do not
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
+napoleon_custom_sections = [("Reference", "References")]
+napoleon_attr_annotations = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+nitpicky = True
+nitpick_ignore_regex = [("py:(class|exc)", r"(collections|jax|numpy|sklearn)\..*")]  # what is documented elsewhere
+
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["wide.css"]  # lines of code have up to 120 characters
+html_title = f"jaxgmm {release}"

@@ -1,0 +1,178 @@
+"""Mixtures among other libraries: as distributions of theirs, and as parameters that any optimiser may move.
+
+A :class:`jaxgmm.GMMParams` is a pytree of arrays, so it sits in a Flax or Equinox module, an Optax state or a
+checkpoint as it is. What is optional is imported where it is used.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from . import checks, linalg
+from .types import GMMParams, NoisyGMMParams
+
+if TYPE_CHECKING:
+    import distrax
+    import numpyro.distributions
+    import tensorflow_probability.substrates.jax as tfp
+
+
+def to_unconstrained(params: GMMParams) -> GMMParams:
+    r"""The mixture in coordinates where any real numbers are one: what a gradient step may move.
+
+    .. math:: \log \phi_j, \quad \mu_j, \quad L_j \text{ with } \log \mathrm{diag}\, L_j, \qquad \Sigma_j = L_j L_j^T
+
+    The structure that the shape of ``covariances`` carries is kept; what a family constrains beyond that is not.
+
+    Args:
+        params: the mixture, k components in d features.
+
+    Returns:
+        :class:`jaxgmm.GMMParams` of the same shapes, holding logarithms of weights, means, and Cholesky factors with
+        logarithms on the diagonal: not a mixture until :func:`from_unconstrained`.
+
+    Raises:
+        TypeError: if ``params`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1)))
+        >>> to_unconstrained(params).covariances.tolist()
+        [[0.0], [0.0]]
+
+    Reference:
+        Pinheiro & Bates (1996), Unconstrained parametrizations for variance-covariance matrices, Statistics and
+        Computing 6.
+    """
+    params = _without_noise(params)
+    return GMMParams(jnp.log(params.weights), params.means, linalg.log_root(params.covariances))
+
+
+def from_unconstrained(free: GMMParams) -> GMMParams:
+    r"""The mixture at unconstrained coordinates: the inverse of :func:`to_unconstrained`.
+
+    .. math:: \phi = \mathrm{softmax}(a), \quad \mu_j, \quad \Sigma_j = L_j L_j^T
+
+    Args:
+        free: ``weights`` ``(k,)`` up to a common addend, ``means`` ``(k, d)``, and ``covariances`` in any of the shapes
+            of :class:`jaxgmm.GMMParams`, of which entries above a diagonal do not count.
+
+    Returns:
+        :class:`jaxgmm.GMMParams`: weights that sum to one, covariances that are positive definite.
+
+    Raises:
+        TypeError: if ``free`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> free = GMMParams(jnp.zeros(2), jnp.array([[0.0], [4.0]]), jnp.zeros((2, 1)))
+        >>> from_unconstrained(free).weights.tolist(), from_unconstrained(free).covariances.tolist()
+        ([0.5, 0.5], [[1.0], [1.0]])
+    """
+    free = _without_noise(free)
+    return GMMParams(jax.nn.softmax(free.weights), free.means, linalg.from_log_root(free.covariances))
+
+
+def to_numpyro(params: GMMParams) -> "numpyro.distributions.MixtureSameFamily":
+    """The mixture as a NumPyro distribution with events ``(d,)``: a prior or a likelihood in a model.
+
+    Works under ``jit`` and ``grad``: the parameters may be traced, and may be other sites of the model.
+
+    Args:
+        params: the mixture, k components in d features.
+
+    Returns:
+        A ``numpyro.distributions.MixtureSameFamily``.
+
+    Raises:
+        ModuleNotFoundError: if NumPyro is not installed.
+        TypeError: if ``params`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1)))
+        >>> to_numpyro(params).event_shape
+        (1,)
+
+    Reference:
+        Phan, Pradhan & Jankowiak (2019), Composable effects for flexible and accelerated probabilistic programming in
+        NumPyro.
+    """
+    import numpyro.distributions as dist
+
+    weights, means, root = _parts(params)
+    components = (
+        dist.Normal(means, root).to_event(1) if root.ndim == 2 else dist.MultivariateNormal(means, scale_tril=root)
+    )
+    return dist.MixtureSameFamily(dist.CategoricalProbs(weights), components)
+
+
+def to_distrax(params: GMMParams) -> "distrax.MixtureSameFamily":
+    """The mixture as a Distrax distribution with events ``(d,)``.
+
+    Args:
+        params: the mixture, k components in d features.
+
+    Returns:
+        A ``distrax.MixtureSameFamily``.
+
+    Raises:
+        ModuleNotFoundError: if Distrax is not installed.
+        TypeError: if ``params`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1)))
+        >>> to_distrax(params).event_shape  # doctest: +SKIP
+        (1,)
+    """
+    import distrax
+
+    weights, means, root = _parts(params)
+    components: Any = distrax.MultivariateNormalDiag if root.ndim == 2 else distrax.MultivariateNormalTri
+    return distrax.MixtureSameFamily(distrax.Categorical(probs=weights), components(means, root))
+
+
+def to_tfp(params: GMMParams) -> "tfp.distributions.MixtureSameFamily":
+    """The mixture as a distribution of TensorFlow Probability's JAX substrate, with events ``(d,)``.
+
+    Recent versions of JAX need the package ``tfp-nightly``: TensorFlow Probability 0.25 does not import with them.
+
+    Args:
+        params: the mixture, k components in d features.
+
+    Returns:
+        A ``tfp.distributions.MixtureSameFamily``.
+
+    Raises:
+        ModuleNotFoundError: if TensorFlow Probability is not installed.
+        TypeError: if ``params`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1)))
+        >>> to_tfp(params).event_shape  # doctest: +SKIP
+        TensorShape([1])
+    """
+    import tensorflow_probability.substrates.jax.distributions as tfd
+
+    weights, means, root = _parts(params)
+    components = tfd.MultivariateNormalDiag if root.ndim == 2 else tfd.MultivariateNormalTriL
+    return tfd.MixtureSameFamily(tfd.Categorical(probs=weights), components(means, root))
+
+
+def _without_noise(params: GMMParams) -> GMMParams:
+    params = checks.as_params(params)
+    if isinstance(params, NoisyGMMParams):
+        raise TypeError("params: expected GMMParams, got NoisyGMMParams: a noise component has no counterpart here")
+    return params
+
+
+def _parts(params: GMMParams) -> tuple[Array, Array, Array]:
+    """Weights ``(k,)``, means ``(k, d)``, and factors ``(k, d, d)`` or standard deviations ``(k, d)`` for each."""
+    weights, means, covariances = _without_noise(params)
+    k, d = means.shape
+    root = linalg.factorize(covariances, d).root
+    return weights, means, jnp.broadcast_to(root, (k, *root.shape[1:]))

@@ -1,0 +1,49 @@
+"""How long work has been going on, on stderr."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_EVERY = 0.5  # seconds
+
+
+@contextmanager
+def clock(work: str, shown: bool = True) -> Iterator[None]:
+    """Show what is being worked on and for how long, until the body ends.
+
+    A thread of its own looks at the time twice a second: compiled loops know nothing of it and pay nothing for it. JAX
+    returns before it has computed, so let the body end with ``jax.block_until_ready``.
+
+    Args:
+        work: what is being done.
+        shown: whether to show anything.
+
+    Raises:
+        ModuleNotFoundError: if it is to be shown, without tqdm.
+
+    Example:
+        >>> import jax
+        >>> import jaxgmm
+        >>> x = jaxgmm.datasets.load_faithful().x
+        >>> with clock("fitting", shown=False):
+        ...     result = jax.block_until_ready(jaxgmm.fit(jax.random.key(0), x, 2))
+    """
+    if not shown:
+        yield
+        return
+    from tqdm import tqdm
+
+    done = threading.Event()
+    with tqdm(desc=work, bar_format="{desc}: {elapsed}", leave=False) as line:
+
+        def tick() -> None:
+            while not done.wait(_EVERY):
+                line.refresh()
+
+        ticking = threading.Thread(target=tick, daemon=True)
+        ticking.start()
+        try:
+            yield
+        finally:
+            done.set()
+            ticking.join()

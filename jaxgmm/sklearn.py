@@ -1,0 +1,346 @@
+"""scikit-learn's ``GaussianMixture``, fitted by jaxgmm: replace the import, and gain.
+
+A shell without mathematics: scikit-learn checks arguments, draws the partitions to start from and inverts covariances;
+jaxgmm does the rest. It needs the extra ``jaxgmm[sklearn]``.
+"""
+
+import inspect
+import warnings
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+try:
+    from sklearn import mixture
+except ModuleNotFoundError as error:
+    if error.name != "sklearn":
+        raise
+    raise ModuleNotFoundError(
+        "jaxgmm.sklearn needs scikit-learn: pip install 'jaxgmm[sklearn]'", name="sklearn"
+    ) from None
+from sklearn.base import _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from . import checks
+from .acceleration import momentum
+from .families import FAMILIES, SPHERICAL, Family, get_family
+from .fitting import THOROUGH, best_of, restore, standardisation, standardise, standardise_params
+from .maximization import from_responsibilities
+from .mixture import chunk_rows, joint_log_prob
+from .types import FitResult, GMMParams, NoisyGMMParams, Status, describe
+
+TYPES = ("full", "tied", "diag", "spherical")  # scikit-learn's
+TOL_SHARE = 0.01  # of scikit-learn's tol, which is about the last gain, not about all that remains
+FEWEST_ACCELERATED = 20  # who asks for fewer iterations, or goes on from a warm start, wants to see those of plain EM
+FEWEST_ROWS = 256  # as many cost no more than one: what is smaller shares a program
+FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
+
+# Since version 1.8, scikit-learn's check is told which library's arrays it looks at.
+_TAKES_NAMESPACE = "xp" in inspect.signature(mixture.GaussianMixture._check_parameters).parameters
+_NUMPY = {"xp": np} if _TAKES_NAMESPACE else {}
+
+DID_NOT_CONVERGE = (
+    "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
+    "check for degenerate data. The fit's status: {}."
+)
+
+
+class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
+    r"""A drop-in for :class:`sklearn.mixture.GaussianMixture`, with row weights and fourteen families of covariances.
+
+    .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
+
+    Arguments, attributes and methods are scikit-learn's, and so are the partitions to start from, drawn with its
+    functions from its random numbers. What is different:
+
+    - ``fit``, ``fit_predict`` and ``score`` take ``sample_weight``. Partitions are drawn from all rows of positive
+      weight alike.
+    - ``covariance_type`` may be a name of mclust's too, such as ``"VEV"``. ``covariances_`` then are shaped as for
+      ``"spherical"`` (EII, VII), ``"diag"`` (EEI, VEI, EVI, VVI), ``"tied"`` (EEE) or ``"full"`` (the rest).
+    - A fit goes on until a hundredth of ``tol`` remains to be gained by Aitken's estimate, where scikit-learn stops
+      once the last gain was below ``tol``: it ends no lower, and momentum makes up for the iterations. A fit that ends
+      at ``max_iter`` has ``converged_`` by scikit-learn's rule.
+    - Of several starts the best quarter go on after fifty iterations. A start that ends in a spurious maximum is not
+      chosen while another is left.
+    - ``lower_bound_`` belongs to the parameters returned, ``lower_bounds_`` to those after each iteration.
+    - ``status_`` says why the fit stopped, see :class:`jaxgmm.Status`. A fit that breaks down keeps the last good
+      parameters, with a warning.
+
+    float64 data are computed in float64 whatever JAX's setting, which is left alone; float32 data in float32. As rows
+    are padded to one of few lengths, a fit of about as many rows does not compile again.
+
+    Args:
+        n_components: number of components, k.
+        covariance_type: a covariance family.
+        tol: gain per unit weight, in nats, that is not worth another iteration, see above.
+        reg_covar: added to variances, in the features' units squared.
+        max_iter: most EM iterations.
+        n_init: number of starts.
+        init_params: ``"kmeans"``, ``"k-means++"``, ``"random"`` or ``"random_from_data"``.
+        weights_init: ``(k,)`` to start from.
+        means_init: ``(k, d)`` to start from.
+        precisions_init: inverse covariances to start from, shaped as ``covariances_``; for scikit-learn's own types.
+        random_state: seed or ``RandomState``.
+        warm_start: whether a second ``fit`` goes on from the first.
+        verbose: whether to print progress: that of the best start, after the compiled loop has ended.
+        verbose_interval: print every so many iterations.
+
+    Raises:
+        ValueError: for what scikit-learn refuses, and where no start has positive definite covariances.
+
+    Example:
+        >>> import jaxgmm
+        >>> x = jaxgmm.datasets.load_faithful().x
+        >>> model = GaussianMixture(2, random_state=0).fit(x)
+        >>> np.sort(model.means_[:, 0]).round(2).tolist(), model.converged_, model.status_.name
+        ([2.04, 4.29], True, 'CONVERGED')
+
+    Reference:
+        Pedregosa et al. (2011), Scikit-learn: machine learning in Python, for the interface.
+    """
+
+    _parameter_constraints = {  # noqa: RUF012  (scikit-learn's own way)
+        **mixture.GaussianMixture._parameter_constraints,
+        "covariance_type": [StrOptions({*TYPES, *(family.letters for family in FAMILIES)})],
+    }
+
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "GaussianMixture":
+        """Fit to rows ``(n, d)``, each counting as much as its weight; ``y`` is not used."""
+        self.fit_predict(X, y, sample_weight)
+        return self
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Fit, and return the labels ``(n,)`` of the rows."""
+        X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
+        if X.shape[0] < self.n_components:
+            raise ValueError(
+                f"Expected n_samples >= n_components but got n_components = {self.n_components}, "
+                f"n_samples = {X.shape[0]}"
+            )
+        self._check_parameters(X)
+        weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        with jax.enable_x64(X.dtype == np.float64):
+            starts = jax.tree.map(lambda *leaves: np.stack(leaves), *self._starts(X, weights))
+            result = _best(
+                starts,
+                *(_padded(X), _padded(weights), self.reg_covar, TOL_SHARE * self.tol),
+                family=get_family(self.covariance_type),
+                max_iter=self.max_iter,
+                is_accelerated=self.max_iter >= FEWEST_ACCELERATED and not self.warm_start,
+            )
+        self._keep(jax.device_get(result), weights.sum())
+        return np.argmax(self._estimate_weighted_log_prob(X), axis=1)
+
+    def _starts(self, X: np.ndarray, weights: np.ndarray) -> list[GMMParams]:
+        """Parameters to start from: those of the last fit, or from partitions of the rows of positive weight."""
+        if self.warm_start and hasattr(self, "converged_"):
+            self._print_verbose_msg_init_beg(0)
+            return [jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), from_sklearn(self))]
+        counted, random_state = weights > 0, check_random_state(self.random_state)
+        partition, starts = _Partition(**self.get_params(deep=False)), []
+        for index in range(self.n_init):
+            self._print_verbose_msg_init_beg(index)
+            partition._initialize_parameters(X[counted], random_state)
+            starts.append(self._start(X[counted], weights[counted], partition.responsibilities))
+        return starts
+
+    def _start(self, X: np.ndarray, weights: np.ndarray, responsibilities: np.ndarray | None) -> GMMParams:
+        """Parameters as given, those that are not as responsibilities say."""
+        family, inverse = get_family(self.covariance_type), self.precisions_init
+        if inverse is not None:
+            inverse = np.linalg.inv(inverse) if self.covariance_type in ("full", "tied") else 1 / inverse
+            inverse = _stored(inverse, family, self.n_components, X.shape[1])
+        given = GMMParams(self.weights_init, self.means_init, inverse)
+        estimated = given
+        if responsibilities is not None:
+            rows = (_padded(X), _padded(responsibilities), _padded(weights))
+            estimated = from_responsibilities(*rows, family=family, ridge=self.reg_covar)
+        return GMMParams(*(jnp.asarray(e if g is None else g, X.dtype) for g, e in zip(given, estimated, strict=True)))
+
+    def _check_parameters(self, X: np.ndarray, xp: Any = None) -> None:
+        if self.precisions_init is not None and self.covariance_type not in TYPES:
+            raise ValueError(f"precisions_init: expected None with covariance_type={self.covariance_type!r}")
+        super()._check_parameters(X, **_NUMPY)
+
+    def _keep(self, result: FitResult, total_weight: float) -> None:
+        """The attributes of a fit."""
+        best = result.best
+        shown = _shown(best.params, _type_of(get_family(self.covariance_type)))
+        self.__dict__.update({name: getattr(shown, name) for name in FITTED})
+        self.n_iter_, self.status_ = int(best.n_iter), Status(int(best.status))
+        bounds = np.append(best.history[: self.n_iter_], best.log_likelihood) / total_weight
+        self.lower_bounds_, self.lower_bound_ = bounds[1:].tolist(), float(bounds[-1])
+        changes = np.diff(bounds)
+        for index, change in enumerate(changes):
+            self._print_verbose_msg_iter_end(index + 1, change)
+        ended_flat = self.status_ is Status.MAX_ITER and bool((abs(changes[-1:]) < self.tol).any())
+        self.converged_ = self.status_ is Status.CONVERGED or ended_flat
+        self._print_verbose_msg_init_end(self.lower_bound_, self.converged_)
+        if not self.converged_ and self.max_iter > 0:
+            warnings.warn(DID_NOT_CONVERGE.format(describe(self.status_)), ConvergenceWarning, stacklevel=2)
+
+    def _estimate_weighted_log_prob(self, X: np.ndarray, xp: Any = None) -> np.ndarray:
+        dtype = np.float32 if np.result_type(self.means_, X) == np.float32 else np.float64
+        with jax.enable_x64(dtype == np.float64):
+            params = jax.tree.map(lambda leaf: leaf.astype(dtype), from_sklearn(self))
+            return np.array(joint_log_prob(params, _padded(X.astype(dtype))))[: len(X)]
+
+    def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
+        """Mean log-likelihood of the rows, in nats, each counting as much as its weight; ``y`` is not used."""
+        scores = self.score_samples(X)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, scores, ensure_non_negative=True)
+        return float(np.average(scores, weights=sample_weight))
+
+    def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """Draw rows ``(n, d)`` and the components ``(n,)`` they came from, in their order."""
+        check_is_fitted(self)
+        shape = _type_of(get_family(self.covariance_type))
+        shown = mixture.GaussianMixture(self.n_components, covariance_type=shape, random_state=self.random_state)
+        shown.__dict__.update({name: getattr(self, name) for name in FITTED})
+        return shown.sample(n_samples)
+
+    def _n_parameters(self) -> int:
+        k, d = self.means_.shape
+        return k - 1 + k * d + get_family(self.covariance_type).n_parameters(k, d)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.array_api_support = False
+        return tags
+
+
+def from_sklearn(model: mixture.GaussianMixture) -> GMMParams:
+    """The mixture of a fitted estimator as jaxgmm's value.
+
+    Args:
+        model: a fitted ``GaussianMixture`` of scikit-learn's or of this module, or a ``BayesianGaussianMixture``, of
+            which it takes the expected parameters.
+
+    Returns:
+        :class:`jaxgmm.GMMParams`, stored as the estimator's covariance type is; in float64 only where JAX's setting
+        allows it.
+
+    Raises:
+        TypeError: if ``model`` is no mixture of scikit-learn's.
+        sklearn.exceptions.NotFittedError: if ``model`` is not fitted.
+
+    Example:
+        >>> import jaxgmm
+        >>> x = jaxgmm.datasets.load_faithful().x
+        >>> params = from_sklearn(mixture.GaussianMixture(2, covariance_type="diag", random_state=0).fit(x))
+        >>> params.covariances.shape, jaxgmm.predict(params, x).shape
+        ((2, 2), (272,))
+    """
+    if not isinstance(model, mixture.GaussianMixture | mixture.BayesianGaussianMixture):
+        raise TypeError(f"model: expected a fitted sklearn.mixture.GaussianMixture, got {type(model).__name__}")
+    check_is_fitted(model)
+    covariances = _stored(model.covariances_, get_family(model.covariance_type), *model.means_.shape)
+    return GMMParams(*(jnp.asarray(leaf) for leaf in (model.weights_, model.means_, covariances)))
+
+
+def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
+    """A fitted estimator of scikit-learn's own.
+
+    Args:
+        params: the mixture, k components in d features. The shape of its covariances says which covariance type; a
+            diagonal that components share is repeated.
+        arguments: other arguments of the estimator, such as ``random_state`` for its ``sample``.
+
+    Returns:
+        A fitted :class:`sklearn.mixture.GaussianMixture`; with ``warm_start=True`` its ``fit`` goes on from ``params``.
+
+    Raises:
+        TypeError: if ``params`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
+        ValueError: if shapes do not fit together, or a covariance is not positive definite.
+
+    Example:
+        >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1, 1)))
+        >>> to_sklearn(params).predict(np.array([[-1.0], [5.0]])).tolist()
+        [0, 1]
+    """
+    params = checks.as_params(params)
+    if isinstance(params, NoisyGMMParams):
+        raise TypeError("params: expected GMMParams without a noise component, which scikit-learn does not have")
+    (k, d), shape = params.means.shape, params.covariances.shape
+    of_matrices = "full" if shape[0] == k else "tied"
+    of_diagonals = "diag" if shape[-1] == d else "spherical"
+    model = _shown(params, of_matrices if len(shape) == 3 else of_diagonals, **arguments)
+    model.n_features_in_, model.n_iter_, model.converged_ = d, 0, True
+    model.lower_bound_, model.lower_bounds_ = -np.inf, []
+    return model
+
+
+class _Partition(mixture.GaussianMixture):  # type: ignore[misc]
+    """What scikit-learn draws to start from, kept instead of used."""
+
+    responsibilities: np.ndarray | None
+
+    def _initialize(self, X: np.ndarray, resp: np.ndarray | None, xp: Any = None) -> None:
+        self.responsibilities = resp
+
+
+def _type_of(family: Family) -> str:
+    """The type of scikit-learn's whose covariances have the shape of this family's."""
+    if family.letters[2] == "I":
+        return "spherical" if family.letters[1] == "I" else "diag"
+    return "tied" if family.letters == "EEE" else "full"
+
+
+def _shown(params: GMMParams, covariance_type: str, **arguments: Any) -> mixture.GaussianMixture:
+    """An estimator of scikit-learn's with these parameters."""
+    weights, means, covariances = (np.array(leaf) for leaf in params)
+    if covariances.ndim == 2:
+        covariances = np.repeat(covariances, len(means) // len(covariances), axis=0)
+    if covariance_type in ("tied", "spherical"):
+        covariances = covariances[0] if covariance_type == "tied" else covariances[:, 0]
+    model = mixture.GaussianMixture(len(means), covariance_type=covariance_type, **arguments)
+    factors = _compute_precision_cholesky(covariances, covariance_type)
+    model._set_parameters((weights, means, covariances, factors))
+    return model
+
+
+def _stored(shown: np.ndarray, family: Family, k: int, d: int) -> np.ndarray:
+    """Covariances as scikit-learn shapes them, as ``family`` stores them."""
+    structure = family.structure(k, d)
+    return shown.reshape(structure) if len(structure) == 3 else shown.reshape(k, -1)[: structure[0]]
+
+
+def _padded(values: np.ndarray) -> np.ndarray:
+    """Zeros appended up to the next of eight lengths an octave, so that there are few programs to compile."""
+    n = len(values)
+    step = max(1 << max(n.bit_length() - 4, 0), FEWEST_ROWS)
+    return np.concatenate([values, np.zeros((-n % step, *values.shape[1:]), values.dtype)])
+
+
+@partial(jax.jit, static_argnames=("family", "max_iter", "is_accelerated"))
+def _best(
+    starts: GMMParams,
+    x: Array,
+    weights: Array,
+    reg_covar: Array,
+    tol: Array,
+    *,
+    family: Family,
+    max_iter: int,
+    is_accelerated: bool,
+) -> FitResult:
+    """The best fit of all starts, with one scale for all features, as the ridge is one for all."""
+    n_starts, k, d = starts.means.shape
+    scale = standardisation(x, weights, SPHERICAL)
+    ridge = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2
+    problem = standardise(scale, x, weights, ridge, jnp.asarray(tol, x.dtype), None, matrices=False)
+    starts = jax.vmap(partial(standardise_params, scale=scale))(starts)
+    accelerate = momentum() if is_accelerated else None
+    chunk_size = chunk_rows(n_starts * k, d, x.dtype.itemsize)
+    result = best_of(starts, problem, family, max_iter, chunk_size, THOROUGH, accelerate)
+    return restore(result, scale, weights, sort=False)

@@ -1,0 +1,44 @@
+"""The documentation builds without a warning, and has everything that is public."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sphinx.util.inventory import InventoryFile
+
+import jaxgmm
+
+DOCS = Path(__file__).parents[1] / "docs"
+MODULES = (jaxgmm.acceleration, jaxgmm.classification, jaxgmm.interop, jaxgmm.plotting, jaxgmm.seeding)
+
+
+@pytest.fixture(scope="module")
+def inventory(tmp_path_factory):
+    """What the pages define: ``jaxgmm.fit`` and so on."""
+    built = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-d", str(built / "doctrees"), str(DOCS), str(built)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not done.returncode, done.stderr
+    entries = InventoryFile.loads((built / "objects.inv").read_bytes(), uri="").data
+    return {name for kind, names in entries.items() if kind.startswith("py:") for name in names}
+
+
+def test_every_public_name_is_documented(inventory):
+    public = {f"jaxgmm.{name}" for name in jaxgmm.__all__ if name != "datasets"}
+    assert not public - inventory
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__)
+def test_every_public_function_of_a_module_is_documented(module, inventory):
+    defined = {
+        f"{module.__name__}.{name}"
+        for name, value in vars(module).items()
+        if callable(value)
+        and not name.startswith("_")
+        and getattr(value, "__doc__", None)
+        and value.__module__ == module.__name__
+        and "Args:" in value.__doc__
+    }
+    assert defined
+    assert not defined - inventory
