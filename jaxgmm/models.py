@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from . import checks
 from .criteria import n_parameters
-from .families import FAMILIES, Family, get_family, letters
+from .families import FAMILIES, FAMILIES_1D, Family, get_family, letters
 from .fitting import Scale, standardisation
 from .selection import Selection
 from .types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
@@ -115,4 +115,5 @@ def check(model: Model) -> Model:
 
 def _by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
     """The freest family that stores covariances so."""
-    return next(f for f in reversed(FAMILIES) if not f.constrained and f.structure(k, d) == shape)
+    families = (*FAMILIES, *FAMILIES_1D) if d == 1 else FAMILIES
+    return next(f for f in reversed(families) if not f.constrained and f.structure(k, d) == shape)

@@ -114,6 +114,12 @@ def test_a_family_is_what_the_shape_says_unless_it_is_named(shape, name):
         assert jaxgmm.as_model(params, family="VEV").family == "VEV"
 
 
+@pytest.mark.parametrize(("shape", "name"), [((2, 1, 1), "full"), ((2, 1), "V"), ((1, 1), "E")])
+def test_one_feature_has_families_of_its_own(shape, name):
+    params = GMMParams(PARAMS.weights, PARAMS.means[:, :1], np.ones(shape))
+    assert f"2 components, {name} covariances" in summary(params)
+
+
 def test_noise_has_a_line_of_its_own():
     noisy = jaxgmm.with_noise(PARAMS, jaxgmm.box_noise(X), 0.2)
     assert summary(noisy).splitlines()[-1].split() == ["noise", "0.2000"]
