@@ -68,9 +68,11 @@ def as_model(
     result = found.best if isinstance(found, FitResult | Selection) else found
     ended = result if isinstance(result, EMResult) else None
     if ended is not None and ended.status.ndim:
-        raise ValueError(f"found: expected one fit, got a batch of shape {ended.status.shape}: choose one of them")
+        raise ValueError(f"expected one fit, got a batch of shape {ended.status.shape}: choose one of them")
     params = result if ended is None else ended.params
-    k, d = checks.as_params(params, "found").means.shape
+    if not isinstance(params, GMMParams | NoisyGMMParams):
+        raise TypeError(f"expected a fit, a Model or GMMParams, got {type(params).__name__}")
+    k, d = checks.as_params(params).means.shape
     params = jax.tree.map(np.asarray, params)
     name = _by_shape(params.covariances.shape, k, d).name if family is None else family
     names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)

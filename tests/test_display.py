@@ -144,7 +144,7 @@ def test_a_batch_is_counted():
         ((ENDED,), {"family": "full"}, "covariances: expected shape"),
         ((ENDED,), {"family": "round"}, "family: expected one of"),
         ((ENDED, X, np.ones(3)), {}, "weights: expected shape"),
-        ((PARAMS._replace(weights=np.ones(3)),), {}, "found.weights: expected shape"),
+        ((PARAMS._replace(weights=np.ones(3)),), {}, "params.weights: expected shape"),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments, options, complaint):
@@ -153,8 +153,9 @@ def test_what_does_not_go_together_is_refused(arguments, options, complaint):
 
 
 def test_what_is_no_fit_is_refused():
-    with pytest.raises(TypeError, match=r"found: expected GMMParams"):
-        summary(X)
+    for thing in (X, None, tuple(PARAMS), EMResult(None, *ENDED[1:])):
+        with pytest.raises(TypeError, match="expected a fit, a Model or GMMParams, got"):
+            summary(thing)
 
 
 # --------------------------------------------------------------------------------------------------------------- HTML
