@@ -112,7 +112,8 @@ def html(content: Sequence[Section]) -> str:
             facts = "".join(line(row, "td", "left") for row in section.rows)
             return f'<table class="facts"><tbody>{facts}</tbody></table>'
         header, *body = section.rows
-        caption = f'<caption style="caption-side: top; text-align: left">{escape(section.title)}</caption>'
+        style = "caption-side: top; text-align: left; white-space: nowrap"
+        caption = f'<caption style="{style}">{escape(section.title)}</caption>'
         rows = "".join(line(row, "td", "right") for row in body)
         note = f"<p>{escape(section.note)}</p>" if section.note else ""
         return f"<table>{caption}<thead>{line(header, 'th', 'right')}</thead><tbody>{rows}</tbody></table>{note}"

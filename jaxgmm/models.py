@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from . import checks
 from .criteria import n_parameters
-from .families import FAMILIES, Family, get_family, letters
+from .families import FAMILIES, FAMILIES_1D, Family, get_family, letters
 from .fitting import Scale, standardisation
 from .selection import Selection
 from .types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
@@ -68,9 +68,11 @@ def as_model(
     result = found.best if isinstance(found, FitResult | Selection) else found
     ended = result if isinstance(result, EMResult) else None
     if ended is not None and ended.status.ndim:
-        raise ValueError(f"found: expected one fit, got a batch of shape {ended.status.shape}: choose one of them")
+        raise ValueError(f"expected one fit, got a batch of shape {ended.status.shape}: choose one of them")
     params = result if ended is None else ended.params
-    k, d = checks.as_params(params, "found").means.shape
+    if not isinstance(params, GMMParams | NoisyGMMParams):
+        raise TypeError(f"expected a fit, a Model or GMMParams, got {type(params).__name__}")
+    k, d = checks.as_params(params).means.shape
     params = jax.tree.map(np.asarray, params)
     name = _by_shape(params.covariances.shape, k, d).name if family is None else family
     names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)
@@ -115,4 +117,5 @@ def check(model: Model) -> Model:
 
 def _by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
     """The freest family that stores covariances so."""
-    return next(f for f in reversed(FAMILIES) if not f.constrained and f.structure(k, d) == shape)
+    families = (*FAMILIES, *FAMILIES_1D) if d == 1 else FAMILIES
+    return next(f for f in reversed(families) if not f.constrained and f.structure(k, d) == shape)

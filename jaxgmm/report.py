@@ -14,9 +14,15 @@ from .types import GMMParams
 
 Picture = tuple[str, str]  # HTML, caption
 
-_SIZE = (8.5, 5)  # inches
+_WIDTH = 9.8  # inches
+
+
+def _classification(*arguments: Any, **options: Any) -> None:
+    plotting.classification(*arguments, **options).legend(title="component", frameon=False)
+
+
 _ACROSS_TWO = (
-    (plotting.classification, "Rows by most probable component, and each component's ellipse one deviation about it."),
+    (_classification, "Rows by most probable component, and each component's ellipse one deviation about it."),
     (plotting.density, "The density over both features: regions of highest density."),
     (plotting.uncertainty, "The larger and darker a row, the less certain its component."),
 )
@@ -85,10 +91,10 @@ def _moments(rows: np.ndarray, weights: ArrayLike | None, names: Sequence[str]) 
     return Section([header, *body], "each feature, over all rows with weight")
 
 
-def _drawn(draw: Callable[..., Any], caption: str, size: tuple[float, float] = _SIZE) -> Picture:
+def _drawn(draw: Callable[..., Any], caption: str, height: float = 5.5) -> Picture:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
     draw(figure)
     return display.image(figure, caption), caption
 
@@ -99,7 +105,8 @@ def _of_search(found: Selection) -> Picture:
 
 
 def _of_trace(found: Selection) -> Picture:
-    return _drawn(lambda figure: plotting.trace(found.best, ax=figure.subplots()), "How the fit went.", (8.5, 3))
+    caption = "Log-likelihood after each iteration of the best restart."
+    return _drawn(lambda figure: plotting.trace(found.best, ax=figure.subplots()), caption, 3)
 
 
 def _of_components(params: GMMParams, rows: np.ndarray, names: list[str]) -> Iterator[Picture]:
@@ -113,7 +120,7 @@ def _of_components(params: GMMParams, rows: np.ndarray, names: list[str]) -> Ite
         return
     if 2 < d <= plotting.MOST_FEATURES:
         caption = "Every pair of features: rows by most probable component; each feature on the diagonal."
-        yield _drawn(lambda figure: plotting.pairs(params, rows, names=names, figure=figure), caption, (10, 10))
+        yield _drawn(lambda figure: plotting.pairs(params, rows, names=names, figure=figure), caption, _WIDTH)
     features = _telling(params)
     of_many = f" The two of {d} features in which components differ most." if d > 2 else ""
     for plot, caption in _ACROSS_TWO:

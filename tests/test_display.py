@@ -114,6 +114,12 @@ def test_a_family_is_what_the_shape_says_unless_it_is_named(shape, name):
         assert jaxgmm.as_model(params, family="VEV").family == "VEV"
 
 
+@pytest.mark.parametrize(("shape", "name"), [((2, 1, 1), "full"), ((2, 1), "V"), ((1, 1), "E")])
+def test_one_feature_has_families_of_its_own(shape, name):
+    params = GMMParams(PARAMS.weights, PARAMS.means[:, :1], np.ones(shape))
+    assert f"2 components, {name} covariances" in summary(params)
+
+
 def test_noise_has_a_line_of_its_own():
     noisy = jaxgmm.with_noise(PARAMS, jaxgmm.box_noise(X), 0.2)
     assert summary(noisy).splitlines()[-1].split() == ["noise", "0.2000"]
@@ -138,7 +144,7 @@ def test_a_batch_is_counted():
         ((ENDED,), {"family": "full"}, "covariances: expected shape"),
         ((ENDED,), {"family": "round"}, "family: expected one of"),
         ((ENDED, X, np.ones(3)), {}, "weights: expected shape"),
-        ((PARAMS._replace(weights=np.ones(3)),), {}, "found.weights: expected shape"),
+        ((PARAMS._replace(weights=np.ones(3)),), {}, "params.weights: expected shape"),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments, options, complaint):
@@ -147,8 +153,9 @@ def test_what_does_not_go_together_is_refused(arguments, options, complaint):
 
 
 def test_what_is_no_fit_is_refused():
-    with pytest.raises(TypeError, match=r"found: expected GMMParams"):
-        summary(X)
+    for thing in (X, None, tuple(PARAMS), EMResult(None, *ENDED[1:])):
+        with pytest.raises(TypeError, match="expected a fit, a Model or GMMParams, got"):
+            summary(thing)
 
 
 # --------------------------------------------------------------------------------------------------------------- HTML

@@ -164,8 +164,8 @@ def test_parts_that_do_not_go_together_are_not_written(model, container):
 
 
 def test_what_is_no_model_is_not_written(container):
-    for thing in ("model", None, PARAMS.means, (1, 2)):
-        with pytest.raises(TypeError, match="expected GMMParams"):
+    for thing in ("model", None, PARAMS.means, tuple(PARAMS)):
+        with pytest.raises(TypeError, match="expected a fit, a Model or GMMParams, got"):
             io.save(container, thing)
     assert not container.exists()
 

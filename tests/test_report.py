@@ -109,6 +109,15 @@ def test_the_command_writes_the_page_of_a_search(folder, call, searched):
         assert page == report.page(search(2), test_cli.X, feature_names=("a", "b"), title=title)
 
 
+def test_a_real_search_is_reported(folder, call):
+    call("report", *test_cli_select.OLD_FAITHFUL[1:], "-o", "out.html")
+    shown = Text(Path("out.html").read_text("utf-8"))
+    assert ["1", "EEE", "3", "11", "-1126.32", "2314.30", "-2314.30", "0.00"] in shown.rows
+    assert ["model", "3 components, EEE covariances"] in shown.rows
+    assert [row[0] for row in shown.rows[:3]] == ["feature", "eruptions", "waiting"]
+    assert len(shown.images) == NUMBER_OF_PICTURES[2]
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
