@@ -66,8 +66,9 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
     - ``covariance_type`` may be a name of mclust's too, such as ``"VEV"``. ``covariances_`` then are shaped as for
       ``"spherical"`` (EII, VII), ``"diag"`` (EEI, VEI, EVI, VVI), ``"tied"`` (EEE) or ``"full"`` (the rest).
     - A fit goes on until a hundredth of ``tol`` remains to be gained by Aitken's estimate, where scikit-learn stops
-      once the last gain was below ``tol``: it ends no lower, and momentum makes up for the iterations. A fit that ends
-      at ``max_iter`` has ``converged_`` by scikit-learn's rule.
+      once the last gain was below ``tol``: it ends no lower. Momentum makes up for the iterations, but for
+      ``warm_start`` and ``max_iter`` < 20, where they are plain EM's. A fit that ends at ``max_iter`` has
+      ``converged_`` by scikit-learn's rule.
     - Of several starts the best quarter go on after fifty iterations. A start that ends in a spurious maximum is not
       chosen while another is left.
     - ``lower_bound_`` belongs to the parameters returned, ``lower_bounds_`` to those after each iteration.
@@ -168,7 +169,10 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
 
     def _check_parameters(self, X: np.ndarray, xp: Any = None) -> None:
         if self.precisions_init is not None and self.covariance_type not in TYPES:
-            raise ValueError(f"precisions_init: expected None with covariance_type={self.covariance_type!r}")
+            raise ValueError(
+                f"precisions_init: expected None with covariance_type={self.covariance_type!r}, got an array of shape "
+                f"{np.shape(self.precisions_init)}"
+            )
         super()._check_parameters(X, **_NUMPY)
 
     def _keep(self, result: FitResult, total_weight: float) -> None:
