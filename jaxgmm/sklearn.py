@@ -32,13 +32,14 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from . import checks
 from .acceleration import momentum
 from .families import FAMILIES, SPHERICAL, Family, get_family
-from .fitting import THOROUGH, best_of, restore, standardisation, standardise, standardise_params
+from .fitting import Schedule, best_of, restore, standardisation, standardise, standardise_params
 from .maximization import from_responsibilities
 from .mixture import chunk_rows, joint_log_prob
 from .types import FitResult, GMMParams, NoisyGMMParams, Status, describe
 
 TYPES = ("full", "tied", "diag", "spherical")  # scikit-learn's
-TOL_SHARE = 0.01  # of scikit-learn's tol, which is about the last gain, not about all that remains
+TOL_SHARE = 0.1  # of scikit-learn's tol, which is about the last gain, not about all that remains
+SCHEDULE = Schedule(15, 5)  # scikit-learn's fits seldom take more iterations before they stop
 FEWEST_ACCELERATED = 20  # who asks for fewer iterations, or goes on from a warm start, wants to see those of plain EM
 FEWEST_ROWS = 256  # as many cost no more than one: what is smaller shares a program
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
@@ -65,11 +66,11 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
       weight alike.
     - ``covariance_type`` may be a name of mclust's too, such as ``"VEV"``. ``covariances_`` then are shaped as for
       ``"spherical"`` (EII, VII), ``"diag"`` (EEI, VEI, EVI, VVI), ``"tied"`` (EEE) or ``"full"`` (the rest).
-    - A fit goes on until a hundredth of ``tol`` remains to be gained by Aitken's estimate, where scikit-learn stops
+    - A fit goes on until a tenth of ``tol`` remains to be gained by Aitken's estimate, where scikit-learn stops
       once the last gain was below ``tol``: it ends no lower. Momentum makes up for the iterations, but for
       ``warm_start`` and ``max_iter`` < 20, where they are plain EM's. A fit that ends at ``max_iter`` has
       ``converged_`` by scikit-learn's rule.
-    - Of several starts the best quarter go on after fifty iterations. A start that ends in a spurious maximum is not
+    - Of several starts the best fifth go on after fifteen iterations. A start that ends in a spurious maximum is not
       chosen while another is left.
     - ``lower_bound_`` belongs to the parameters returned, ``lower_bounds_`` to those after each iteration.
     - ``status_`` says why the fit stopped, see :class:`jaxgmm.Status`. A fit that breaks down keeps the last good
@@ -345,5 +346,5 @@ def _best(
     starts = jax.vmap(partial(standardise_params, scale=scale))(starts)
     accelerate = momentum() if is_accelerated else None
     chunk_size = chunk_rows(n_starts * k, d, x.dtype.itemsize)
-    result = best_of(starts, problem, family, max_iter, chunk_size, THOROUGH, accelerate)
+    result = best_of(starts, problem, family, max_iter, chunk_size, SCHEDULE, accelerate)
     return restore(result, scale, weights, sort=False)
