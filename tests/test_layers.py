@@ -12,7 +12,7 @@ ORDER = [
     *("types", "linalg", "jacobi", "parsimonious", "families", "checks"),
     *("noise", "mixture", "expectation", "priors", "maximization"),
     *("criteria", "acceleration", "driver", "seeding", "hierarchy"),
-    *("fitting", "selection", "classification", "plotting"),
+    *("fitting", "racing", "selection", "classification", "plotting"),
     *("datasets", "io", "cli", "__main__"),
 ]
 OPTIONAL = {"click", "matplotlib", "sklearn"}
