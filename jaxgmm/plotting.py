@@ -13,6 +13,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from . import checks, linalg
+from .families import FAMILIES_1D
 from .mixture import joint_log_prob, log_prob, predict, responsibilities
 from .types import EMResult, FitResult, GMMParams, describe
 
@@ -325,13 +326,14 @@ def criteria(selection: Any, *, ax: Axes | None = None) -> Axes:
         <Axes: xlabel='components', ylabel='BIC (smaller is better)'>
     """
     ax = _axes(ax)
-    for index, (family, values) in enumerate(zip(selection.families, selection.table, strict=True)):
-        ax.plot(selection.n_components, values, label=family.name, linewidth=1, markersize=5, **_style(index))
+    labels = [family.name if family in FAMILIES_1D else family.letters for family in selection.families]
+    for index, (label, values) in enumerate(zip(labels, selection.table, strict=True)):
+        ax.plot(selection.n_components, values, label=label, linewidth=1, markersize=5, **_style(index))
     best = selection.families.index(selection.family), selection.n_components.index(selection.k)
     ax.plot(selection.k, selection.table[best], marker="o", markersize=14, fillstyle="none", color="black")
     ax.locator_params(axis="x", integer=True)
     ax.set(xlabel="components", ylabel=f"{selection.criterion.upper()} (smaller is better)")
-    _legend_above(ax, max(1, 64 // (6 + max(len(family.name) for family in selection.families))))
+    _legend_above(ax, max(1, 64 // (6 + max(map(len, labels)))))
     return ax
 
 

@@ -24,7 +24,7 @@ def mclust_table(data):
         (letters, int(row[0])): float(value)
         for row in rows
         for letters, value in zip(header[1:], row[1:], strict=True)
-        if value != "NA"
+        if value.strip() != "NA"
     }
 
 
