@@ -75,6 +75,16 @@ def test_float32_chooses_the_same(search):
     np.testing.assert_allclose(single.table[:, :2], selection.table[:, :2], atol=0.1)
 
 
+def test_units_of_single_features_change_no_choice(x64):
+    """Of families that are closed under it; the others are under one common scale."""
+    units = {"EEE": np.array([1e-3, 1e4]), "VVI": np.array([1e-3, 1e4]), "VEV": np.array([1e-3, 1e-3])}
+    for letters, scale in units.items():
+        assert jaxgmm.get_family(letters).scale_equivariant == (letters != "VEV")
+        a, b = (jaxgmm.select(KEY, x, range(1, 5), [letters], n_init=2) for x in (FAITHFUL, FAITHFUL * scale + 7))
+        np.testing.assert_allclose(b.table - 2 * len(FAITHFUL) * np.log(scale).sum(), a.table, atol=0.02)
+        assert b.k == a.k
+
+
 @pytest.mark.parametrize("criterion", ["icl", "aic", "cv"])
 def test_other_criteria(criterion, x64):
     x = np.r_[blobs(150, k=1), blobs(150, k=1, seed=3) + 12]
