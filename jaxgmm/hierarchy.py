@@ -50,10 +50,12 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
 def gaussian_linkage(x: np.ndarray) -> np.ndarray:
     r"""Merge, time and again, the two clusters whose union costs least likelihood, each cluster a Gaussian of its own.
 
-    .. math:: \min \sum_c n_c \log \left( |W_c / n_c| + \mathrm{tr}(W_c / n_c) / d + \mathrm{tr}(W) / (n^2 d) \right)
+    .. math::
+        \min \sum_c n_c \log \left( \left| \frac{W_c}{n_c} \right|
+        + \frac{1}{n_c} \left[ \mathrm{tr}(W_c) + \frac{\mathrm{tr}(W)}{n d} \right] \right)
 
     with :math:`W_c` the scatter about the mean of cluster c and :math:`W` that of all rows; what is added to the
-    determinant makes small clusters comparable.
+    determinant, which only clusters of more than d rows have, makes small ones comparable. It is what mclust minimises.
 
     Args:
         x: ``(n, d)`` rows; time and memory grow with n squared.
@@ -67,11 +69,11 @@ def gaussian_linkage(x: np.ndarray) -> np.ndarray:
     """
     n, d = x.shape
     size, mean, scatter = np.ones(n), x.astype(float), np.zeros((n, d, d))
-    floor = x.var(0).sum() / (n * d)
+    overall = x.var(0).sum() / d
 
     def cost(size: np.ndarray, scatter: np.ndarray) -> np.ndarray:
-        spread = scatter / size[:, None, None]
-        return size * np.log(np.maximum(np.linalg.det(spread), 0) + spread.trace(axis1=1, axis2=2) / d + floor + TINY)
+        volume = np.where(size > d, np.linalg.det(scatter / size[:, None, None]), 0)  # of fewer rows there is none
+        return size * np.log(np.maximum(volume, 0) + (scatter.trace(axis1=1, axis2=2) + overall) / size + TINY)
 
     def merged(i: int, others: Any) -> tuple[np.ndarray, np.ndarray]:
         total, apart = size[i] + size[others], mean[others] - mean[i]

@@ -15,15 +15,16 @@ from jax.typing import ArrayLike
 
 from . import checks, hierarchy
 from .families import FAMILIES, FAMILIES_1D, Family, get_family
-from .fitting import SEEDING_ROWS, Schedule, best_of, restore, standardisation, standardise
+from .fitting import SEEDING_ROWS, restore, standardisation, standardise
 from .maximization import from_responsibilities
 from .mixture import chunk_rows, log_prob, responsibilities
+from .racing import Rules, race
 from .seeding import nested_partitions
 from .types import EMResult, FitError, FitResult, GMMParams, Prior, Status
 
 CRITERIA = ("bic", "icl", "aic", "cv")
 N_FOLDS = 10
-QUICK = Schedule(20, 3)  # with as many models as a search has, a start must show early what it is worth
+RULES = Rules(stretch=20, keep=3, width=12)  # a dozen fill the vector units, and more would wait for each other
 
 PriorRule = Callable[[Array, Array, Array, Family], Prior]  # (x, weights, n_components, family) -> Prior
 
@@ -217,21 +218,22 @@ def _search(
     def fit(weights: Array) -> FitResult:
         scale = standardisation(x, weights, family)
         matrices = len(family.structure(most, x.shape[1])) == 3
-        chunk_size = chunk_rows(most * labels.shape[0] * labels.shape[1], x.shape[1], x.dtype.itemsize)
+        chunk_size = chunk_rows(most * RULES.width, x.shape[1], x.dtype.itemsize)
 
-        def fit_number(number: Array, labels: Array) -> FitResult:
+        bare = standardise(scale, x, weights, ridge, tol, None, matrices)
+        rows, row_weights = bare.rows[sample], weights[sample]
+
+        def start(labels: Array) -> GMMParams:
+            one_hot = jax.nn.one_hot(labels, most, dtype=x.dtype)
+            return from_responsibilities(rows, one_hot, row_weights, family=family, ridge=bare.ridge)
+
+        def prior_of(number: Array) -> Prior | None:
             given = None if prior is None else prior(x, weights, number, family)
-            problem = standardise(scale, x, weights, ridge, tol, given, matrices)
-            rows, row_weights = problem.rows[sample], weights[sample]
+            return standardise(scale, x, weights, ridge, tol, given, matrices).prior
 
-            def start(labels: Array) -> GMMParams:
-                one_hot = jax.nn.one_hot(labels, most, dtype=x.dtype)
-                return from_responsibilities(rows, one_hot, row_weights, family=family, ridge=problem.ridge)
-
-            best = best_of(jax.vmap(start)(labels), problem, family, max_iter, chunk_size, QUICK)
-            return restore(best, scale, weights, True)
-
-        return jax.vmap(fit_number)(numbers, labels)
+        problem = bare._replace(prior=jax.vmap(prior_of)(numbers))
+        best = race(jax.vmap(jax.vmap(start))(labels), problem, family, max_iter, chunk_size, RULES)
+        return jax.vmap(lambda result: restore(result, scale, weights, True))(best)
 
     def uncertainty(params: GMMParams) -> Array:
         certainty = jnp.log(responsibilities(params, x).max(1))

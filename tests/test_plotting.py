@@ -310,15 +310,23 @@ def selection(names, n_components=(1, 2, 3, 4)):
 
 
 def test_criteria_are_the_table_with_the_best_circled():
-    chosen = selection(["full", "tied", "diag"], n_components=(2, 3, 5, 9))
+    chosen = selection(["VVV", "EEE", "VVI"], n_components=(2, 3, 5, 9))
     ax = plotting.criteria(chosen, ax=axes())
     *lines, circle = ax.lines
     np.testing.assert_array_equal([line.get_ydata() for line in lines], chosen.table)
     assert all(line.get_xdata().tolist() == [2, 3, 5, 9] for line in lines)
-    assert [line.get_label() for line in lines] == ["full", "tied", "diag"]
+    assert [line.get_label() for line in lines] == ["VVV", "EEE", "VVI"]
     assert circle.get_xydata().tolist() == [[5, 50]]
     assert circle.get_fillstyle() == "none"
     assert ax.get_ylabel() == "ICL (smaller is better)"
+
+
+def test_criteria_go_by_mclusts_letters():
+    for names, expected in [(["tied", "VEV"], ["EEE", "VEV"]), (["E", "V"], ["E", "V"])]:
+        chosen = selection(names)
+        families = tuple(map(jaxgmm.get_family, names))
+        chosen.families, chosen.family = families, families[1]
+        assert [line.get_label() for line in plotting.criteria(chosen, ax=axes()).lines[:-1]] == expected
 
 
 MCLUST = ["EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"]

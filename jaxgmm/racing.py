@@ -1,0 +1,91 @@
+"""Many starts of many models at once: those that lead go on, in stretches, so that nobody waits for the slowest."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from . import linalg
+from .acceleration import momentum
+from .driver import go_on, nothing_yet
+from .families import Family
+from .fitting import Problem, _least_covariance, _ranking, is_spurious
+from .priors import log_prior
+from .types import EMResult, FitResult, GMMParams, Status
+
+Standing = tuple[EMResult, Array]  # where each start has got to, and what it climbs
+
+
+class Rules(NamedTuple):
+    """How starts compete."""
+
+    stretch: int  # EM iterations between looks at who leads
+    keep: int  # of so many starts of a model one goes on after the first stretch
+    width: int  # starts that run side by side
+
+
+def race(
+    starts: GMMParams, problem: Problem, family: Family, max_iter: int, chunk_size: int, rules: Rules
+) -> FitResult:
+    """The best of several starts of each of several models, in standardised units.
+
+    Every start runs one stretch. Of each model those that lead go on, until all of these have come to an end; one that
+    fails or degenerates leaves its place to the next.
+
+    Args:
+        starts: mixtures with two leading axes, ``(models, starts, ...)``.
+        problem: what to fit; its prior, if any, has a leading axis, one for each model.
+        family: the covariance family.
+        max_iter: most M-steps of each start.
+        chunk_size: rows per chunk of the E-step.
+        rules: how starts compete.
+
+    Returns:
+        :class:`FitResult` with a leading axis, one for each model.
+    """
+    n_models, n_starts = starts.weights.shape[:2]
+    width = min(rules.width, n_models * n_starts)
+    model = jnp.repeat(jnp.arange(n_models), n_starts)
+
+    def by_model(standing: Standing) -> Standing:
+        return jax.tree.map(lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]), standing)
+
+    def may_run(standing: Standing) -> Array:
+        """All that have not run yet; then those that lead, and have not ended."""
+        ended, objective = standing
+        unfinished = ended.status == Status.MAX_ITER
+        waiting = unfinished & jnp.isneginf(objective)
+        values = jax.vmap(_ranking)(*by_model(standing))
+        places = jnp.argsort(jnp.argsort(-values, axis=1), axis=1).ravel()
+        leading = places < -(-n_starts // rules.keep)
+        return jnp.where(waiting.any(), waiting, unfinished & leading & (ended.n_iter < max_iter))
+
+    def turn(standing: Standing) -> Standing:
+        runs, lanes = lax.top_k(may_run(standing).astype(jnp.int32), width)
+        before = jax.tree.map(lambda leaf: leaf[lanes], standing[0])
+        limit = jnp.minimum(before.n_iter + rules.stretch * runs, max_iter)
+        after = jax.vmap(partial(_run, problem, family, chunk_size))(before, limit, model[lanes])
+        return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), standing, after)
+
+    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), starts)
+    begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(flat)
+    standing = lax.while_loop(lambda standing: may_run(standing).any(), turn, (begun, begun.log_likelihood))
+    ended, objective = by_model(standing)
+    winner = jnp.argmax(jax.vmap(_ranking)(ended, objective), axis=1)
+    best = jax.vmap(lambda results, index: jax.tree.map(lambda leaf: leaf[index], results))(ended, winner)
+    return FitResult(best, ended.log_likelihood, ended.status)
+
+
+def _run(problem: Problem, family: Family, chunk_size: int, begun: EMResult, limit: Array, model: Array) -> Standing:
+    """EM of one start up to ``limit`` iterations in all; with a collapsed component it comes back DEGENERATE."""
+    rows, weights, ridge, _, priors = problem
+    prior = jax.tree.map(lambda leaf: leaf[model], priors)
+    result = go_on(begun, *problem[:4], prior, limit, family, None, None, momentum(), chunk_size)
+    least = _least_covariance(rows, weights, ridge)[None]
+    n_rows = weights.sum() ** 2 / (weights**2).sum()  # as many as count, whatever the weights' scale
+    collapsed = ~linalg.dominates(result.params.covariances, least).all() | is_spurious(result.params, n_rows)
+    collapsed = collapsed & (result.status <= Status.MAX_ITER)
+    objective = result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
+    return result._replace(status=jnp.where(collapsed, jnp.int32(Status.DEGENERATE), result.status)), objective
