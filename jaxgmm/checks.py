@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
@@ -53,7 +53,9 @@ def as_rows(x: Any, name: str = "x") -> Array:
 def as_row_weights(weights: Any, x: Array) -> Array:
     """``weights`` as ``(n,)`` beside ``x``; None means one for every row."""
     if weights is None:
-        return jnp.ones(x.shape[0], x.dtype)
+        ones = jnp.ones(x.shape[0], x.dtype)
+        # Known to be constant, sums over all rows would be taken by the compiler: half a minute for a million.
+        return ones if is_concrete(x) else lax.optimization_barrier(ones)  # type: ignore[no-untyped-call]
     weights = as_float_array(weights, "weights")
     if weights.shape != x.shape[:1]:
         raise ValueError(f"weights: expected shape {x.shape[:1]}, one for each row of x, got {weights.shape}")

@@ -6,29 +6,20 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from . import checks, linalg
 from .acceleration import Accelerator, momentum
-from .driver import go_on, nothing_yet
 from .families import FULL, Family, get_family
 from .maximization import from_responsibilities
 from .mixture import chunk_rows
 from .noise import rescaled, with_noise
-from .priors import log_prior
+from .racing import Problem, Rules, race_of_one
 from .seeding import Seeding, kmeans_plus_plus, random_rows
-from .types import EMResult, FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status
+from .types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior
 
-
-class Schedule(NamedTuple):
-    """How restarts compete."""
-
-    short_run: int  # EM iterations before the best are chosen
-    keep: int  # of so many restarts one goes on to convergence
-
-
-THOROUGH = Schedule(50, 4)
+RULES = Rules(stretch=50, keep=4, width=4)
 SEEDING_ROWS = 8192  # rows that seeding looks at
 
 
@@ -132,16 +123,6 @@ class Scale(NamedTuple):
     scale: Array  # (d,)
 
 
-class Problem(NamedTuple):
-    """What to fit, standardised."""
-
-    rows: Array  # (n, d); zero where the weight is
-    weights: Array  # (n,)
-    ridge: Array  # ()
-    tol: Array  # ()
-    prior: Prior | None
-
-
 @partial(jax.jit, static_argnums=(8, 9, 10, 11, 12, 13))
 def _fit(
     key: Array,
@@ -168,96 +149,9 @@ def _fit(
             starts = jax.vmap(lambda params: with_noise(params, region))(starts)  # type: ignore[assignment]
     else:
         starts = jax.tree.map(lambda leaf: leaf[None], standardise_params(start, scale))
-    chunk_size = chunk_rows(starts.means.shape[0] * n_components, x.shape[1], x.dtype.itemsize)
-    result = best_of(starts, problem, family, max_iter, chunk_size, THOROUGH, accelerate)
+    chunk_size = chunk_rows(min(n_init, RULES.width) * n_components, x.shape[1], x.dtype.itemsize)
+    result = race_of_one(starts, problem, family, max_iter, chunk_size, RULES, accelerate)
     return restore(result, scale, weights, start is None, getattr(start, "noise", noise))
-
-
-def best_of(
-    starts: GMMParams,
-    problem: Problem,
-    family: Family,
-    max_iter: int,
-    chunk_size: int,
-    schedule: Schedule,
-    accelerate: Accelerator | None = momentum(),  # noqa: B008
-) -> FitResult:
-    """Run all starts shortly, then the best of them to convergence; in standardised units.
-
-    The lanes that go on are one group, and the short runs are as many groups of that size as it takes: all are the
-    turns of one loop, so that there is one program to compile.
-    """
-    n_starts = starts.means.shape[0]
-    size = -(-n_starts // schedule.keep)
-    n_groups = -(-n_starts // size)
-
-    def turn(i: Array, state: tuple[EMResult, Array]) -> tuple[EMResult, Array]:
-        ended, objective = state
-        is_short = i < n_groups
-        group = jnp.minimum(i * size + jnp.arange(size), n_starts - 1)
-        best = lax.top_k(_ranking(ended, objective), size)[1].astype(group.dtype)
-        lanes = jnp.where(is_short, group, best)
-        limit = jnp.where(is_short, min(schedule.short_run, max_iter), max_iter)
-        went_on = _run(jax.tree.map(lambda leaf: leaf[lanes], ended), problem, family, chunk_size, accelerate, limit)
-        return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), state, went_on)
-
-    begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(starts)
-    ended, objective = lax.fori_loop(0, n_groups + 1, turn, (begun, begun.log_likelihood))
-    winner = jnp.argmax(_ranking(ended, objective))  # of those that did not go on too, should the others degenerate
-    return FitResult(jax.tree.map(lambda leaf: leaf[winner], ended), ended.log_likelihood, ended.status)
-
-
-def _run(
-    begun: EMResult,
-    problem: Problem,
-    family: Family,
-    chunk_size: int,
-    accelerate: Accelerator | None,
-    limit: Array,
-) -> tuple[EMResult, Array]:
-    """EM on all lanes at once, and what it climbed to; lanes with a collapsed component come back DEGENERATE."""
-    rows, weights, ridge, _, prior = problem
-    least = _least_covariance(rows, weights, ridge)[None]
-    n_rows = weights.sum() ** 2 / (weights**2).sum()  # as many as count, whatever the weights' scale
-
-    def lane(begun: EMResult) -> tuple[EMResult, Array]:
-        result = go_on(begun, *problem, limit, family, None, None, accelerate, chunk_size)
-        collapsed = ~linalg.dominates(result.params.covariances, least).all() | is_spurious(result.params, n_rows)
-        collapsed = collapsed & (result.status <= Status.MAX_ITER)
-        objective = result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
-        return result._replace(status=jnp.where(collapsed, jnp.int32(Status.DEGENERATE), result.status)), objective
-
-    return jax.vmap(lane)(begun)
-
-
-def _least_covariance(rows: Array, weights: Array, ridge: Array) -> Array:
-    """What a component must exceed in every direction not to be the work of the ridge, or of rounding: ``(d, d)``."""
-    share = weights / weights.sum()
-    overall = linalg.einsum("n,nd,ne->de", share, rows, rows) + ridge * jnp.eye(rows.shape[1], dtype=rows.dtype)
-    return jnp.maximum(2 * ridge, 10 * np.finfo(rows.dtype).eps) * overall
-
-
-def is_spurious(params: GMMParams, n_rows: Array) -> Array:
-    """Whether a component lies on a handful of rows that nearly share a line or plane, ``()``.
-
-    There the likelihood is high for no reason but the choice of rows (McLachlan & Peel 2000, Finite mixture models,
-    section 3.10). A handful: fewer than twice the parameters of a Gaussian. Nearly: in some direction with less than a
-    twentieth of the standard deviation that components have on average.
-    """
-    k, d = params.means.shape
-    if params.covariances.shape[0] == 1:
-        return jnp.zeros((), bool)
-    covariances, shares = linalg.as_matrices(params.covariances, d), params.weights[:k]
-    average = jnp.sum(shares[:, None, None] * covariances, axis=0) / shares.sum()
-    few = (shares > 0) & (shares * n_rows < d * (d + 3))
-    return (few & ~linalg.dominates(covariances, average[None] / 20**2)).any()
-
-
-def _ranking(results: EMResult, objective: Array) -> Array:
-    """Values ``(lanes,)`` to choose by: usable lanes first, then degenerate ones, failed ones last."""
-    usable = results.status <= Status.MAX_ITER
-    eligible = jnp.where(usable.any(), usable, jnp.isfinite(objective))
-    return jnp.where(eligible, objective, -jnp.inf)
 
 
 def _starts(

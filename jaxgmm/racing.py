@@ -1,21 +1,31 @@
 """Many starts of many models at once: those that lead go on, in stretches, so that nobody waits for the slowest."""
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
 from . import linalg
-from .acceleration import momentum
+from .acceleration import Accelerator, momentum
 from .driver import go_on, nothing_yet
 from .families import Family
-from .fitting import Problem, _least_covariance, _ranking, is_spurious
 from .priors import log_prior
-from .types import EMResult, FitResult, GMMParams, Status
+from .types import EMResult, FitResult, GMMParams, Prior, Status
 
 Standing = tuple[EMResult, Array]  # where each start has got to, and what it climbs
+
+
+class Problem(NamedTuple):
+    """What to fit, standardised."""
+
+    rows: Array  # (n, d); zero where the weight is
+    weights: Array  # (n,)
+    ridge: Array  # ()
+    tol: Array  # ()
+    prior: Prior | None
 
 
 class Rules(NamedTuple):
@@ -27,7 +37,13 @@ class Rules(NamedTuple):
 
 
 def race(
-    starts: GMMParams, problem: Problem, family: Family, max_iter: int, chunk_size: int, rules: Rules
+    starts: GMMParams,
+    problem: Problem,
+    family: Family,
+    max_iter: int,
+    chunk_size: int,
+    rules: Rules,
+    accelerate: Accelerator | None = momentum(),  # noqa: B008  (a constant)
 ) -> FitResult:
     """The best of several starts of each of several models, in standardised units.
 
@@ -41,6 +57,7 @@ def race(
         max_iter: most M-steps of each start.
         chunk_size: rows per chunk of the E-step.
         rules: how starts compete.
+        accelerate: see :func:`jaxgmm.em`.
 
     Returns:
         :class:`FitResult` with a leading axis, one for each model.
@@ -66,7 +83,7 @@ def race(
         runs, lanes = lax.top_k(may_run(standing).astype(jnp.int32), width)
         before = jax.tree.map(lambda leaf: leaf[lanes], standing[0])
         limit = jnp.minimum(before.n_iter + rules.stretch * runs, max_iter)
-        after = jax.vmap(partial(_run, problem, family, chunk_size))(before, limit, model[lanes])
+        after = jax.vmap(partial(_run, problem, family, chunk_size, accelerate))(before, limit, model[lanes])
         return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), standing, after)
 
     flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), starts)
@@ -78,14 +95,58 @@ def race(
     return FitResult(best, ended.log_likelihood, ended.status)
 
 
-def _run(problem: Problem, family: Family, chunk_size: int, begun: EMResult, limit: Array, model: Array) -> Standing:
+def race_of_one(starts: GMMParams, problem: Problem, *options: Any) -> FitResult:
+    """:func:`race` of starts ``(starts, ...)`` of one model, none of them with a leading axis for it."""
+    starts, prior = jax.tree.map(lambda leaf: leaf[None], (starts, problem.prior))
+    return jax.tree.map(lambda leaf: leaf[0], race(starts, problem._replace(prior=prior), *options))
+
+
+def _run(
+    problem: Problem,
+    family: Family,
+    chunk_size: int,
+    accelerate: Accelerator | None,
+    begun: EMResult,
+    limit: Array,
+    model: Array,
+) -> Standing:
     """EM of one start up to ``limit`` iterations in all; with a collapsed component it comes back DEGENERATE."""
     rows, weights, ridge, _, priors = problem
     prior = jax.tree.map(lambda leaf: leaf[model], priors)
-    result = go_on(begun, *problem[:4], prior, limit, family, None, None, momentum(), chunk_size)
+    result = go_on(begun, *problem[:4], prior, limit, family, None, None, accelerate, chunk_size)
     least = _least_covariance(rows, weights, ridge)[None]
     n_rows = weights.sum() ** 2 / (weights**2).sum()  # as many as count, whatever the weights' scale
     collapsed = ~linalg.dominates(result.params.covariances, least).all() | is_spurious(result.params, n_rows)
     collapsed = collapsed & (result.status <= Status.MAX_ITER)
     objective = result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
     return result._replace(status=jnp.where(collapsed, jnp.int32(Status.DEGENERATE), result.status)), objective
+
+
+def _least_covariance(rows: Array, weights: Array, ridge: Array) -> Array:
+    """What a component must exceed in every direction not to be the work of the ridge, or of rounding: ``(d, d)``."""
+    share = weights / weights.sum()
+    overall = linalg.einsum("n,nd,ne->de", share, rows, rows) + ridge * jnp.eye(rows.shape[1], dtype=rows.dtype)
+    return jnp.maximum(2 * ridge, 10 * np.finfo(rows.dtype).eps) * overall
+
+
+def is_spurious(params: GMMParams, n_rows: Array) -> Array:
+    """Whether a component lies on a handful of rows that nearly share a line or plane, ``()``.
+
+    There the likelihood is high for no reason but the choice of rows (McLachlan & Peel 2000, Finite mixture models,
+    section 3.10). A handful: fewer than twice the parameters of a Gaussian. Nearly: in some direction with less than a
+    twentieth of the standard deviation that components have on average.
+    """
+    k, d = params.means.shape
+    if params.covariances.shape[0] == 1:
+        return jnp.zeros((), bool)
+    covariances, shares = linalg.as_matrices(params.covariances, d), params.weights[:k]
+    average = jnp.sum(shares[:, None, None] * covariances, axis=0) / shares.sum()
+    few = (shares > 0) & (shares * n_rows < d * (d + 3))
+    return (few & ~linalg.dominates(covariances, average[None] / 20**2)).any()
+
+
+def _ranking(results: EMResult, objective: Array) -> Array:
+    """Values ``(lanes,)`` to choose by: usable lanes first, then degenerate ones, failed ones last."""
+    usable = results.status <= Status.MAX_ITER
+    eligible = jnp.where(usable.any(), usable, jnp.isfinite(objective))
+    return jnp.where(eligible, objective, -jnp.inf)

@@ -32,14 +32,15 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 from . import checks
 from .acceleration import momentum
 from .families import FAMILIES, SPHERICAL, Family, get_family
-from .fitting import Schedule, best_of, restore, standardisation, standardise, standardise_params
+from .fitting import restore, standardisation, standardise, standardise_params
 from .maximization import from_responsibilities
 from .mixture import chunk_rows, joint_log_prob
+from .racing import Rules, race_of_one
 from .types import FitResult, GMMParams, NoisyGMMParams, Status, describe
 
 TYPES = ("full", "tied", "diag", "spherical")  # scikit-learn's
 TOL_SHARE = 0.1  # of scikit-learn's tol, which is about the last gain, not about all that remains
-SCHEDULE = Schedule(15, 5)  # scikit-learn's fits seldom take more iterations before they stop
+RULES = Rules(stretch=15, keep=5, width=4)  # scikit-learn's fits seldom take more iterations before they stop
 FEWEST_ACCELERATED = 20  # who asks for fewer iterations, or goes on from a warm start, wants to see those of plain EM
 FEWEST_ROWS = 256  # as many cost no more than one: what is smaller shares a program
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
@@ -346,6 +347,6 @@ def _best(
     problem = standardise(scale, x, weights, ridge, jnp.asarray(tol, x.dtype), None, matrices=False)
     starts = jax.vmap(partial(standardise_params, scale=scale))(starts)
     accelerate = momentum() if is_accelerated else None
-    chunk_size = chunk_rows(n_starts * k, d, x.dtype.itemsize)
-    result = best_of(starts, problem, family, max_iter, chunk_size, SCHEDULE, accelerate)
+    chunk_size = chunk_rows(min(n_starts, RULES.width) * k, d, x.dtype.itemsize)
+    result = race_of_one(starts, problem, family, max_iter, chunk_size, RULES, accelerate)
     return restore(result, scale, weights, sort=False)

@@ -12,7 +12,7 @@ ORDER = [
     *("progress", "types", "linalg", "jacobi", "parsimonious", "families", "checks"),
     *("noise", "mixture", "natural", "expectation", "priors", "maximization"),
     *("criteria", "acceleration", "driver", "seeding", "hierarchy"),
-    *("fitting", "racing", "selection", "classification", "models", "plotting"),
+    *("racing", "fitting", "selection", "classification", "models", "plotting"),
     *("interop", "datasets", "tables", "io", "display", "report", "sklearn", "cli", "__main__"),
 ]
 OPTIONAL = {"click", "jinja2", "matplotlib", "pyarrow", "safetensors", "sklearn", "tqdm"}

@@ -11,7 +11,7 @@ from scipy.cluster.hierarchy import cut_tree
 
 import jaxgmm
 from jaxgmm import Status, hierarchy
-from jaxgmm.fitting import is_spurious
+from jaxgmm.racing import is_spurious
 from jaxgmm.seeding import nested_partitions
 
 KEY = jax.random.key(0)
