@@ -322,10 +322,11 @@ def _stored(shown: np.ndarray, family: Family, k: int, d: int) -> np.ndarray:
 
 
 def _padded(values: np.ndarray) -> np.ndarray:
-    """Zeros appended up to the next of eight lengths an octave, so that there are few programs to compile."""
+    """Zeros appended up to the next of sixteen lengths an octave, so that there are few programs to compile."""
     n = len(values)
-    step = max(1 << max(n.bit_length() - 4, 0), FEWEST_ROWS)
-    return np.concatenate([values, np.zeros((-n % step, *values.shape[1:]), values.dtype)])
+    step = 1 << max(n.bit_length() - 5, 0)
+    length = max(n + -n % step, FEWEST_ROWS)
+    return np.concatenate([values, np.zeros((length - n, *values.shape[1:]), values.dtype)])
 
 
 @partial(jax.jit, static_argnames=("family", "max_iter", "is_accelerated"))
