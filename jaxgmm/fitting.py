@@ -205,6 +205,8 @@ def standardise(
 ) -> Problem:
     """The problem in standardised units; ``matrices`` says whether covariances are, and can be singular unnoticed."""
     rows = jnp.where((weights > 0)[:, None], (x - scale.shift[None]) / scale.scale[None], 0)
+    spread = linalg.einsum("n,nd->d", weights / weights.sum(), rows**2)
+    ridge = ridge * jnp.where(spread > 0, spread, 1).min()  # under one common scale, small features have less than one
     if matrices:  # a smaller ridge cannot be told from none, see linalg
         ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * x.shape[1] * np.finfo(x.dtype).eps), 0)
     if prior is not None:

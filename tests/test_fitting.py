@@ -255,3 +255,10 @@ def test_the_same_shapes_never_compile_twice():
         jaxgmm.fit(jax.random.key(seed), x + np.float32(seed), 2, seeding=counted, ridge=1e-6 * seed, n_init=2)
     with pytest.raises(AssertionError, match="traced"):
         jaxgmm.fit(KEY, x[:50], 2, seeding=counted, n_init=2)
+
+
+def test_the_ridge_is_relative_to_the_least_feature_too(x64):
+    """One component is one model in every family of matrices; under a common scale a feature may be small."""
+    x = blobs(150, 3, 1) * [1.0, 1e-3, 30.0]
+    full, common_axes = (jaxgmm.fit(KEY, x, 1, family=name, n_init=1).best.log_likelihood for name in ("VVV", "EVE"))
+    assert float(common_axes) == pytest.approx(float(full), abs=1e-3)
