@@ -21,7 +21,6 @@ from .families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family
 from .fitting import fit as fit_mixture
 from .mixture import log_prob, predict, responsibilities
 from .models import Model, as_model
-from .progress import clock
 from .report import page
 from .selection import CRITERIA
 from .selection import select as select_mixture
@@ -134,15 +133,14 @@ def _commands() -> None:
 @_MODEL
 def fit(
     data: Path | None, columns: str | None, weights: str | None,
-    components: int, covariance: str, seed: int, output: Path | None, progress: bool, **options: Any,
+    components: int, covariance: str, seed: int, output: Path | None, **options: Any,
 ) -> None:  # fmt: skip
     """Fit a mixture to DATA.csv or DATA.parquet; without it, to the embedded Old Faithful data."""
     x, names, row_weights = _features(data, columns, weights)
-    with _about(data), clock("fitting", progress):
+    with _about(data):
         if covariance in _ONE_FEATURE and x.shape[1] > 1:
             raise ValueError(f"--covariance {covariance} is for one feature, got {x.shape[1]}: use {covariance}II")
         result = fit_mixture(jax.random.key(seed), x, components, row_weights, family=covariance, **options)
-        result.statuses.block_until_ready()
     model = as_model(result, x, row_weights, family=covariance, feature_names=names)
     click.echo(display.text(display.sections(result, model, _size(data, x))))
     if result.best.status > Status.MAX_ITER:

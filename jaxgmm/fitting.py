@@ -15,6 +15,7 @@ from .families import FULL, Family, get_family
 from .maximization import from_responsibilities
 from .mixture import chunk_rows
 from .noise import rescaled, with_noise
+from .progress import clock
 from .racing import Problem, Rules, race_of_one
 from .seeding import Seeding, kmeans_plus_plus, random_rows
 from .types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior
@@ -39,13 +40,15 @@ def fit(
     tol: ArrayLike = 1e-6,
     max_iter: int = 1000,
     accelerate: Accelerator | None = momentum(),  # noqa: B008  (a constant)
+    progress: bool = False,
 ) -> FitResult:
     r"""Fit a mixture from several starts and return the best.
 
     .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
 
     The data are standardised by a map under which the family is closed, so shift and units change nothing but the
-    answer's units. All restarts run shortly in one vmapped program, then the best quarter of them to convergence.
+    answer's units. All restarts run shortly in one vmapped program, then the best quarter of them to
+    convergence.
     Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
     spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses to the
     size of the ridge, where the likelihood is unbounded, or that lies on a handful of nearly collinear rows.
@@ -72,6 +75,7 @@ def fit(
         tol: gain per unit weight, in nats, that is not worth another iteration.
         max_iter: most M-steps of each restart; static under ``jit``.
         accelerate: see :func:`jaxgmm.em`; ``None`` for plain EM. Static under ``jit``.
+        progress: whether to show on stderr for how long it has been going on.
 
     Returns:
         :class:`FitResult`: the best :class:`EMResult`, in the features' own units, and the log-likelihood and status of
@@ -113,7 +117,9 @@ def fit(
         prior = checks.as_prior(prior, x[:1])
     options = (n_components, family, n_init, seedings, max_iter, accelerate)
     given = (start, jnp.asarray(ridge, x.dtype), jnp.asarray(tol, x.dtype), prior, noise)
-    return _fit(key, x, weights, *given, *options)
+    with clock("fitting", progress):
+        result = _fit(key, x, weights, *given, *options)
+        return jax.block_until_ready(result) if progress else result  # type: ignore[no-untyped-call]
 
 
 class Scale(NamedTuple):

@@ -344,8 +344,9 @@ def _best(
     """The best fit of all starts, with one scale for all features, as the ridge is one for all."""
     n_starts, k, d = starts.means.shape
     scale = standardisation(x, weights, SPHERICAL)
-    ridge = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2
-    problem = standardise(scale, x, weights, ridge, jnp.asarray(tol, x.dtype), None, matrices=False)
+    ridge, tol = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2, jnp.asarray(tol, x.dtype)
+    problem = standardise(scale, x, weights, ridge, tol, None, matrices=False)
+    problem = problem._replace(ridge=ridge)  # as it is asked for, not relative to the features
     starts = jax.vmap(partial(standardise_params, scale=scale))(starts)
     accelerate = momentum() if is_accelerated else None
     chunk_size = chunk_rows(min(n_starts, RULES.width) * k, d, x.dtype.itemsize)
