@@ -31,8 +31,8 @@ def e_step(
 
     Rows go through in chunks, so temporaries are bounded whatever n is. Rounding error grows linearly with (distance /
     standard deviation), never with the distance from the origin. From a few thousand rows on a faster form takes over
-    where its rounding, known before, is no more than scoring a row loses anyway (:mod:`jaxgmm.natural`). Works under ``jit``, ``vmap`` and ``grad``, and on
-    sharded rows.
+    where its rounding, bounded before, is no more than scoring a row loses anyway. Works under ``jit``, ``vmap`` and
+    ``grad``, and on sharded rows.
 
     Args:
         params: the mixture, k components in d features.
