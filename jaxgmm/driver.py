@@ -142,7 +142,9 @@ def go_on(
     units = acceleration.units_of(start)
 
     def advance(state: _State) -> _State:
-        stats = expect(state.candidate, x, weights)
+        # Under vmap, lanes that have stopped come along: what they would do must not hold up the E-step of others.
+        is_running = state.result.status == _RUNNING
+        stats = expect(jax.tree.map(lambda leaf: jnp.where(is_running, leaf, jnp.nan), state.candidate), x, weights)
         stats = stats._replace(log_likelihood=stats.log_likelihood + log_prior(state.candidate))
         allowance = maximization.ridge_allowance(state.result.params, state.candidate, state.stats.counts, ridge)
         if family.constrained:  # the start may lie outside the family, where more likelihood is to be had

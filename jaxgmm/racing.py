@@ -86,7 +86,7 @@ def race(
         after = jax.vmap(partial(_run, problem, family, chunk_size, accelerate))(before, limit, model[lanes])
         return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), standing, after)
 
-    flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), starts)
+    flat = jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), starts)
     begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(flat)
     standing = lax.while_loop(lambda standing: may_run(standing).any(), turn, (begun, begun.log_likelihood))
     ended, objective = by_model(standing)
