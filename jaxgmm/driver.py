@@ -142,9 +142,7 @@ def go_on(
     units = acceleration.units_of(start)
 
     def advance(state: _State) -> _State:
-        # Under vmap, lanes that have stopped come along: what they would do must not hold up the E-step of others.
-        is_running = state.result.status == _RUNNING
-        stats = expect(jax.tree.map(lambda leaf: jnp.where(is_running, leaf, jnp.nan), state.candidate), x, weights)
+        stats = expect(state.candidate, x, weights)
         stats = stats._replace(log_likelihood=stats.log_likelihood + log_prior(state.candidate))
         allowance = maximization.ridge_allowance(state.result.params, state.candidate, state.stats.counts, ridge)
         if family.constrained:  # the start may lie outside the family, where more likelihood is to be had
@@ -153,7 +151,7 @@ def go_on(
         params, stats, course = state.result.params, state.stats, state.course
         if accelerate and course:
             stats, course = acceleration.extrapolate(accelerate, course, units, params, stats, ridge, is_refused)
-        return state._replace(candidate=maximize(params, stats), course=course)
+        return state._replace(candidate=_where_running(state.result, maximize(params, stats)), course=course)
 
     is_open = begun.status == Status.MAX_ITER
     entering = begun._replace(
@@ -163,7 +161,8 @@ def go_on(
     )
     empty = Stats(*(jnp.zeros_like(leaf) for leaf in (begun.log_likelihood, *start[:3])))
     course = acceleration.begin(accelerate, units, start) if accelerate else None
-    state = _State(entering, empty, start, jnp.asarray(jnp.inf, x.dtype), begun.n_iter, jnp.int32(0), course)
+    candidate = _where_running(entering, start)
+    state = _State(entering, empty, candidate, jnp.asarray(jnp.inf, x.dtype), begun.n_iter, jnp.int32(0), course)
     result = lax.while_loop(lambda state: state.result.status == _RUNNING, advance, state).result
     return result._replace(log_likelihood=result.log_likelihood - log_prior(result.params), history=result.history[:-1])
 
@@ -195,6 +194,11 @@ def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, limit: Arr
     )
     accepted = state._replace(result=reached, stats=stats, gain=gain, iteration=state.iteration + 1, n_plain=n_plain)
     return is_refused, jax.tree.map(partial(jnp.where, is_refused), state._replace(result=stayed), accepted)
+
+
+def _where_running(result: EMResult, candidate: GMMParams) -> GMMParams:
+    """NaN beside a result that has stopped: under ``vmap`` it comes along, and must not hold up the others' E-step."""
+    return jax.tree.map(lambda leaf: jnp.where(result.status == _RUNNING, leaf, jnp.nan), candidate)
 
 
 def _is_mixture(params: GMMParams) -> Array:

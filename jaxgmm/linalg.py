@@ -78,7 +78,7 @@ def _eliminate(matrices: Array) -> tuple[Array, Array]:
         augmented = augmented - column[:, :, None] * row[:, None, :]
         return jnp.where((jnp.arange(d) == index)[None, :, None], row[:, None, :], augmented)
 
-    augmented = lax.fori_loop(0, d, eliminate, augmented, unroll=d <= 4)
+    augmented = lax.fori_loop(0, d, eliminate, augmented)
     return jnp.tril(augmented[..., :d].swapaxes(-1, -2)), augmented[..., d:]
 
 
