@@ -107,6 +107,15 @@ def test_row_order_changes_nothing(dtype):
     np.testing.assert_allclose(a.params.means, b.params.means, rtol=1e-3)
 
 
+def test_iris_in_units_of_ten_kilometres(dtype):
+    """Trap 5."""
+    near, far = (jaxgmm.fit(KEY, x.astype(dtype), 3).best for x in (IRIS, IRIS * 1e-4))
+    expected = float(near.log_likelihood) - IRIS.size * np.log(1e-4)
+    assert float(far.log_likelihood) == pytest.approx(expected, abs=1e-5 if dtype == np.float64 else 5e-3)
+    labels = [jaxgmm.predict(best.params, x.astype(dtype)) for best, x in ((near, IRIS), (far, IRIS * 1e-4))]
+    np.testing.assert_array_equal(*labels)
+
+
 def test_rejects_the_spurious_maximum_of_iris(dtype):
     """A component on equal petal widths sends the likelihood to infinity; the sane optimum is -306.861."""
     result = jaxgmm.fit(KEY, IRIS.astype(dtype), 3, family="diag", ridge=0, tol=1e-10)
