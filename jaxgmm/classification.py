@@ -13,7 +13,7 @@ from jax.typing import ArrayLike
 from . import checks, linalg
 from .driver import em
 from .families import FULL, Family, get_family
-from .fitting import fit, standardisation, standardise
+from .fitting import fit, standardisation, standardise, with_relative_ridge
 from .maximization import _complete_stats, from_responsibilities
 from .mixture import log_prob
 from .types import EMResult, GMMParams, Stats, Status, raise_if_failed
@@ -120,9 +120,8 @@ def _gaussians(
 ) -> EMResult:
     """One Gaussian of the family per class, by EM whose E-step knows the classes: some families iterate."""
     d = x.shape[1]
-    scale = standardisation(x, weights, family)
-    matrices = len(family.structure(belonging.shape[1], d)) == 3
-    rows, _, ridge, *_ = standardise(scale, x, weights, ridge, tol, None, matrices)
+    scale, structure = standardisation(x, weights, family), family.structure(belonging.shape[1], d)
+    rows, _, ridge, *_ = with_relative_ridge(standardise(scale, x, weights, ridge, tol, None), structure)
     start = from_responsibilities(rows, belonging, weights, family=family, ridge=ridge)
     stats = _complete_stats(start, rows, belonging * weights[:, None])
     stats = stats._replace(first=jnp.zeros_like(stats.first))  # but for rounding, which would add up
@@ -130,7 +129,7 @@ def _gaussians(
     def complete_data(params: GMMParams, rows: Array, weights: Array) -> Stats:
         """The means stay, so only the log-likelihood changes; that up to a constant."""
         factor = linalg.factorize(params.covariances, d)
-        whitened = linalg.matmul(factor.inverse, stats.second) if matrices else factor.inverse * stats.second
+        whitened = linalg.matmul(factor.inverse, stats.second) if len(structure) == 3 else factor.inverse * stats.second
         log_dets = linalg.pool_counts(stats.counts, stats.second.shape) * factor.log_det
         return stats._replace(log_likelihood=-log_dets.sum() - (whitened * factor.inverse).sum() / 2)
 

@@ -13,6 +13,8 @@ from jax.typing import ArrayLike
 from . import acceleration, checks, expectation, maximization, mixture, priors
 from .acceleration import Accelerator, Course
 from .families import FULL, Family
+from .maximization import Penalty
+from .mixture import Frame
 from .types import EMResult, GMMParams, Prior, Stats, Status
 
 EStep = Callable[[GMMParams, Array, Array], Stats]
@@ -106,11 +108,20 @@ def nothing_yet(start: GMMParams, max_iter: int) -> EMResult:
     return EMResult(start, jnp.asarray(-jnp.inf, dtype), history, jnp.int32(0), jnp.int32(Status.MAX_ITER))
 
 
+class _Look(NamedTuple):
+    """What a look at a mixture shows."""
+
+    frame: Frame
+    stats: Stats
+    penalty: Penalty  # of the ridge
+
+
 class _State(NamedTuple):
     """What the loop carries: the answer so far, and what the next look at the likelihood will judge."""
 
     result: EMResult
     stats: Stats  # at the result
+    penalty: Penalty  # of the ridge, at the result
     candidate: GMMParams
     gain: Array  # () of the last accepted step
     iteration: Array  # () int, accepted steps with the one to the candidate
@@ -133,21 +144,29 @@ def go_on(
     accelerate: Accelerator | None,
     chunk_size: int | None,
 ) -> EMResult:
-    """A result that ``limit`` iterations in all may lead to; what has stopped for another reason stays as it is."""
+    """A result that ``limit`` iterations in all may lead to; what has stopped for another reason stays as it is.
+
+    The history is that of the iterations from here on.
+    """
     start = begun.params
-    expect = e_step or partial(expectation.e_step, chunk_size=chunk_size)
     maximize = m_step or partial(maximization.m_step, family=family, ridge=ridge, prior=prior)
     log_prior = partial(priors.log_prior, prior=prior) if prior is not None else lambda params: 0.0
     weights = jnp.where((weights >= 0) & _is_mixture(start), weights, jnp.nan)
     units = acceleration.units_of(start)
 
+    def look_at(params: GMMParams) -> _Look:
+        frame = mixture.frame(params)
+        stats = e_step(params, x, weights) if e_step else expectation.expect(params, frame, x, weights, chunk_size)
+        stats = stats._replace(log_likelihood=stats.log_likelihood + log_prior(params))
+        return _Look(frame, stats, maximization.penalty(frame.factor, params.covariances))
+
     def advance(state: _State) -> _State:
-        stats = expect(state.candidate, x, weights)
-        stats = stats._replace(log_likelihood=stats.log_likelihood + log_prior(state.candidate))
-        allowance = maximization.ridge_allowance(state.result.params, state.candidate, state.stats.counts, ridge)
+        look, counts = look_at(state.candidate), state.stats.counts[: len(start.means)]
+        allowance = maximization.ridge_allowance(state.penalty, look.penalty, counts, ridge)
         if family.constrained:  # the start may lie outside the family, where more likelihood is to be had
             allowance = jnp.where(state.iteration == 1, jnp.inf, allowance)
-        is_refused, state = _judge(state, stats, allowance, tol, limit)
+        place = state.iteration - begun.n_iter  # in the history, which begins here
+        is_refused, state = _judge(state, look, allowance, tol, limit, place)
         params, stats, course = state.result.params, state.stats, state.course
         if accelerate and course:
             stats, course = acceleration.extrapolate(accelerate, course, units, params, stats, ridge, is_refused)
@@ -162,17 +181,21 @@ def go_on(
     empty = Stats(*(jnp.zeros_like(leaf) for leaf in (begun.log_likelihood, *start[:3])))
     course = acceleration.begin(accelerate, units, start) if accelerate else None
     candidate = _where_running(entering, start)
-    state = _State(entering, empty, candidate, jnp.asarray(jnp.inf, x.dtype), begun.n_iter, jnp.int32(0), course)
+    nothing = Penalty(*[jnp.zeros(len(start.covariances), x.dtype)] * 2)
+    gain = jnp.asarray(jnp.inf, x.dtype)
+    state = _State(entering, empty, nothing, candidate, gain, begun.n_iter, jnp.int32(0), course)
     result = lax.while_loop(lambda state: state.result.status == _RUNNING, advance, state).result
     return result._replace(log_likelihood=result.log_likelihood - log_prior(result.params), history=result.history[:-1])
 
 
-def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, limit: Array) -> tuple[Array, _State]:
-    """Whether the candidate, whose ``stats`` are given, is refused; and the state that this leads to."""
-    result, candidate = state.result, state.candidate
+def _judge(
+    state: _State, look: _Look, allowance: Array, tol: Array, limit: Array, place: Array
+) -> tuple[Array, _State]:
+    """Whether the candidate, given a look at it, is refused; and the state that this leads to."""
+    result, candidate, stats = state.result, state.candidate, look.stats
     is_guess = jnp.asarray(False) if state.course is None else state.course.is_guess
     gain = stats.log_likelihood - result.log_likelihood
-    refusal = _refusal(candidate, stats, gain + allowance)
+    refusal = _refusal(candidate, look, gain + allowance)
     is_refused = (refusal != _RUNNING) | (is_guess & ~(gain + allowance > 0))
     n_plain = jnp.where(is_guess, 0, state.n_plain + 1)
     is_converged = (n_plain >= 2) & _is_converged(stats, gain, state.gain, tol)  # a guess's gain says nothing of a rate
@@ -184,7 +207,7 @@ def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, limit: Arr
     reached = EMResult(
         params=candidate,
         log_likelihood=stats.log_likelihood,
-        history=result.history.at[state.iteration].set(stats.log_likelihood),
+        history=result.history.at[place].set(stats.log_likelihood),
         n_iter=state.iteration,
         status=status,
     )
@@ -192,7 +215,10 @@ def _judge(state: _State, stats: Stats, allowance: Array, tol: Array, limit: Arr
         log_likelihood=jnp.where(jnp.isneginf(result.log_likelihood), stats.log_likelihood, result.log_likelihood),
         status=status,
     )
-    accepted = state._replace(result=reached, stats=stats, gain=gain, iteration=state.iteration + 1, n_plain=n_plain)
+    iteration = state.iteration + 1
+    accepted = state._replace(
+        result=reached, stats=stats, penalty=look.penalty, gain=gain, iteration=iteration, n_plain=n_plain
+    )
     return is_refused, jax.tree.map(partial(jnp.where, is_refused), state._replace(result=stayed), accepted)
 
 
@@ -205,18 +231,18 @@ def _is_mixture(params: GMMParams) -> Array:
     return (params.weights >= 0).all() & (abs(params.weights.sum() - 1) < 1e-3)
 
 
-def _refusal(candidate: GMMParams, stats: Stats, gain: Array) -> Array:
+def _refusal(candidate: GMMParams, look: _Look, gain: Array) -> Array:
     """The Status to stop with before a candidate that must not be accepted, or ``_RUNNING``.
 
     A dip that the conditioning of the candidate explains is no failure: there is nothing left to gain in this dtype.
     """
-    d = candidate.means.shape[1]
+    d, stats = candidate.means.shape[1], look.stats
     finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in candidate[:3]]).all()
     return jnp.select(
         [
-            finite & ~mixture.is_resolved(candidate),
+            finite & ~mixture.is_resolved(look.frame, candidate.covariances),
             ~jnp.isfinite(stats.log_likelihood),
-            gain < -_resolution(stats, expectation.amplification(candidate)),
+            gain < -_resolution(stats, expectation.amplification(look.frame, candidate.covariances)),
             gain < -_resolution(stats, d),
         ],
         [jnp.int32(s) for s in (Status.DEGENERATE, Status.NON_FINITE, Status.DECREASED, Status.CONVERGED)],

@@ -64,7 +64,11 @@ def e_step(
 
 @partial(jax.jit, static_argnames="size")
 def _e_step(params: GMMParams, x: Array, weights: Array, size: int | None) -> Stats:
-    ready = frame(params)
+    return expect(params, frame(params), x, weights, size)
+
+
+def expect(params: GMMParams, ready: Frame, x: Array, weights: Array, size: int | None) -> Stats:
+    """The E-step of a mixture whose frame is ``ready``, by the kernel that suits it."""
     if len(x) < MANY_ROWS or not n.pays(*params.means.shape):
         return accurate_stats(params, ready, x, weights, size)
     centre = _nearby(x)
@@ -96,11 +100,12 @@ def fast_stats(params: GMMParams, ready: Frame, x: Array, weights: Array, size: 
     return n.about_means(natural, stats, shape)
 
 
-def amplification(params: GMMParams) -> Array:
+def amplification(ready: Frame, covariances: Array) -> Array:
     """How many roundings of size one a row's log-density may carry under each component, ``(k,)``, in either kernel."""
-    ready = frame(params)
-    fast = n.rounding(ready, ready.centre, params.covariances)
-    return jnp.maximum(mixture.amplification(params), jnp.where(n.is_tolerable(fast, len(ready.centre)), fast, 0))
+    fast = n.rounding(ready, ready.centre, covariances)
+    return jnp.maximum(
+        mixture.amplification(ready, covariances), jnp.where(n.is_tolerable(fast, len(ready.centre)), fast, 0)
+    )
 
 
 @custom_vmap

@@ -111,7 +111,8 @@ def fit(
     if start is not None:
         start, x, weights = checks.arguments(start, x, weights)
         checks.family_of(family, start, "start")
-        checks.start_values(start, n_components, linalg.is_positive_definite(start.covariances, x.shape[1]))
+        factor = linalg.factorize(start.covariances, x.shape[1])
+        checks.start_values(start, n_components, linalg.is_positive_definite(factor, start.covariances))
     seedings = seeding if isinstance(seeding, tuple) else (seeding,)
     if prior is not None:
         prior = checks.as_prior(prior, x[:1])
@@ -147,7 +148,8 @@ def _fit(
     accelerate: Accelerator | None,
 ) -> FitResult:
     scale = standardisation(x, weights, family)
-    problem = standardise(scale, x, weights, ridge, tol, prior, len(family.structure(n_components, x.shape[1])) == 3)
+    problem = standardise(scale, x, weights, ridge, tol, prior)
+    problem = with_relative_ridge(problem, family.structure(n_components, x.shape[1]))
     if start is None:
         starts = _starts(key, problem, n_components, family, n_init, seedings)
         if noise is not None:
@@ -164,15 +166,15 @@ def _starts(
     key: Array, problem: Problem, n_components: int, family: Family, n_init: int, seedings: tuple[Seeding, ...]
 ) -> GMMParams:
     """``n_init`` starts from a sample of rows, the seedings taking turns."""
-    sample_key, *keys = jax.random.split(key, n_init + 1)
+    keys = jax.random.split(key, n_init + 1)
     rows, weights = problem.rows, problem.weights
     n, size = rows.shape[0], max(SEEDING_ROWS, 32 * n_components)
     if n > size:
-        rows = rows[jax.random.choice(sample_key, n, (size,), p=weights / weights.sum())]
+        rows = rows[jax.random.choice(keys[n_init], n, (size,), p=weights / weights.sum())]
         weights = jnp.ones(size, rows.dtype)
     turns = [
         jax.vmap(lambda key, seeding=seeding: seeding(key, rows, weights, n_components))(
-            jnp.stack(keys[turn :: len(seedings)])
+            keys[turn : n_init : len(seedings)]
         )
         for turn, seeding in enumerate(seedings[:n_init])
     ]
@@ -206,21 +208,28 @@ def standardisation(x: Array, weights: Array, family: Family) -> Scale:
     return Scale(x[jnp.argmax(weights)] + span * mean, linalg.or_one(spread))
 
 
-def standardise(
-    scale: Scale, x: Array, weights: Array, ridge: Array, tol: Array, prior: Prior | None, matrices: bool
-) -> Problem:
-    """The problem in standardised units; ``matrices`` says whether covariances are, and can be singular unnoticed."""
+def standardise(scale: Scale, x: Array, weights: Array, ridge: Array, tol: Array, prior: Prior | None) -> Problem:
+    """The problem in standardised units, but for the ridge, which stays as it is."""
     rows = jnp.where((weights > 0)[:, None], (x - scale.shift[None]) / scale.scale[None], 0)
+    return Problem(rows, weights, ridge, tol, standardise_prior(prior, scale))
+
+
+def with_relative_ridge(problem: Problem, structure: tuple[int, ...]) -> Problem:
+    """The ridge relative to the least feature's variance, for covariances stored in this shape."""
+    rows, weights, ridge, *_ = problem
     spread = linalg.einsum("n,nd->d", weights / weights.sum(), rows**2)
     ridge = ridge * jnp.where(spread > 0, spread, 1).min()  # under one common scale, small features have less than one
-    if matrices:  # a smaller ridge cannot be told from none, see linalg
-        ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * x.shape[1] * np.finfo(x.dtype).eps), 0)
-    if prior is not None:
-        prior = prior._replace(
-            mean=(prior.mean - scale.shift) / scale.scale,
-            scale=linalg.rescale(prior.scale[None], 1 / scale.scale)[0],
-        )
-    return Problem(rows, weights, ridge, tol, prior)
+    if len(structure) == 3:  # a matrix can be singular unnoticed: a smaller ridge cannot be told from none, see linalg
+        ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * rows.shape[1] * np.finfo(rows.dtype).eps), 0)
+    return problem._replace(ridge=ridge)
+
+
+def standardise_prior(prior: Prior | None, scale: Scale) -> Prior | None:
+    """A prior, if there is one, in standardised units."""
+    if prior is None:
+        return None
+    covariance = linalg.rescale(prior.scale[None], 1 / scale.scale)[0]
+    return prior._replace(mean=(prior.mean - scale.shift) / scale.scale, scale=covariance)
 
 
 def standardise_params(params: GMMParams, scale: Scale) -> GMMParams:

@@ -186,10 +186,9 @@ def precisions(factor: Factor) -> Array:
     return matmul(factor.inverse.swapaxes(1, 2), factor.inverse)
 
 
-def trace_inverse(covariances: Array, n_features: int) -> Array:
+def trace_inverse(factor: Factor) -> Array:
     """``tr Sigma_j^-1``, ``(k|1,)``."""
-    inverse = factorize(covariances, n_features).inverse
-    return (inverse**2).sum(tuple(range(1, inverse.ndim)))
+    return (factor.inverse**2).sum(tuple(range(1, factor.inverse.ndim)))
 
 
 def stored(matrix: Array, shape: tuple[int, ...]) -> Array:
@@ -204,30 +203,30 @@ def trace_of_ratio(matrix: Array, factor: Factor) -> Array:
     return (matmul(factor.inverse, matrix[None]) * factor.inverse).sum((1, 2))
 
 
-def is_positive_definite(covariances: Array, n_features: int) -> Array:
+def is_positive_definite(factor: Factor, covariances: Array) -> Array:
     """Whether each covariance, ``(k|1,)``, is positive definite beyond the rounding of its Cholesky factor.
 
     A squared pivot is the variance of a feature given those before it; one below ``d eps`` times the feature's own
     variance cannot be told from zero (Higham 2002, Accuracy and Stability, section 10.1).
     """
-    root = factorize(covariances, n_features).root
+    root, d = factor.root, factor.root.shape[1]
     if root.ndim == 2:
         return (jnp.isfinite(root) & (root > 0)).all(1)
     pivots = jnp.diagonal(root, axis1=1, axis2=2) ** 2
-    least = n_features * np.finfo(root.dtype).eps * variances(covariances, n_features)
+    least = d * np.finfo(root.dtype).eps * variances(covariances, d)
     return (pivots > least).all(1) & jnp.isfinite(root).all((1, 2))
 
 
-def conditioning(covariances: Array, n_features: int) -> Array:
-    """How much rounding the Cholesky pivots amplify, ``(k|1,)``: ``n_features`` where features are uncorrelated.
+def conditioning(factor: Factor, covariances: Array) -> Array:
+    """How much rounding the Cholesky pivots amplify, ``(k|1,)``: the number of features where these are uncorrelated.
 
     The sum over features of variance over squared pivot, the variance given the features before it.
     """
-    root = factorize(covariances, n_features).root
+    root, d = factor.root, factor.root.shape[1]
     if root.ndim == 2:
-        return jnp.full(root.shape[0], n_features, root.dtype)
+        return jnp.full(root.shape[0], d, root.dtype)
     pivots = jnp.diagonal(root, axis1=1, axis2=2) ** 2
-    return (variances(covariances, n_features) / pivots).sum(1)
+    return (variances(covariances, d) / pivots).sum(1)
 
 
 def as_matrices(covariances: Array, n_features: int) -> Array:

@@ -1,6 +1,7 @@
 """The M-step: the parameters that maximise the expected log-likelihood."""
 
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -110,18 +111,28 @@ def _recentred(second: Array, counts: Array, shift: Array) -> Array:
     return second - linalg.pool(between, second.shape)
 
 
-def ridge_allowance(old: GMMParams, new: GMMParams, counts: Array, ridge: ArrayLike) -> Array:
+class Penalty(NamedTuple):
+    """What a ridge's penalty is made of, ``(k|1,)`` each."""
+
+    trace: Array  # tr Sigma_j^-1
+    rounding: Array  # what of it may be rounding
+
+
+def penalty(factor: linalg.Factor, covariances: Array) -> Penalty:
+    """What a ridge's penalty for these covariances is made of."""
+    trace = linalg.trace_inverse(factor)
+    return Penalty(trace, 4 * np.finfo(trace.dtype).eps * linalg.conditioning(factor, covariances) * trace)
+
+
+def ridge_allowance(old: Penalty, new: Penalty, counts: Array, ridge: ArrayLike) -> Array:
     r"""How far the log-likelihood may fall in a step with a ridge, ``()`` in nats.
 
     The step maximises Q minus the penalty :math:`\frac{\rho}{2} \sum_j N_j \mathrm{tr} \Sigma_j^{-1}`, so the
-    log-likelihood may fall by what the penalty fell, and by no more. What of that is rounding does not count.
+    log-likelihood may fall by what the penalty fell, and by no more. What of that is rounding does not count;
+    ``counts`` are ``(k,)``.
     """
-    d = old.means.shape[1]
-    before, after = (linalg.trace_inverse(params.covariances, d) for params in (old, new))
-    rounding = 4 * np.finfo(before.dtype).eps * linalg.conditioning(old.covariances, d) * before
-    of_components = counts[: old.means.shape[0]]
-    fallen = jnp.broadcast_to(before - after - rounding, of_components.shape)
-    return jnp.maximum(jnp.sum(of_components * fallen) * ridge / 2, 0)
+    fallen = jnp.broadcast_to(old.trace - new.trace - old.rounding, counts.shape)
+    return jnp.maximum(jnp.sum(counts * fallen) * ridge / 2, 0)
 
 
 def from_responsibilities(

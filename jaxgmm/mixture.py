@@ -61,23 +61,21 @@ def with_noise(frame: Frame, joint: Array, rows: Array, centre: Array) -> Array:
     return jnp.concatenate([joint, of_noise[None]])
 
 
-def is_resolved(params: GMMParams) -> Array:
+def is_resolved(frame: Frame, covariances: Array) -> Array:
     """Whether every covariance is positive definite, with no variance lost in the rounding of distances, ``()``."""
-    d = params.means.shape[1]
-    extent = abs(frame(params).offsets).max(0)
+    extent = abs(frame.offsets).max(0)
     least = (10 * np.finfo(extent.dtype).eps * extent) ** 2
-    variances = linalg.variances(params.covariances, d)
-    return linalg.is_positive_definite(params.covariances, d).all() & (variances > least[None]).all()
+    variances = linalg.variances(covariances, len(extent))
+    return linalg.is_positive_definite(frame.factor, covariances).all() & (variances > least[None]).all()
 
 
-def amplification(params: GMMParams) -> Array:
+def amplification(frame: Frame, covariances: Array) -> Array:
     """How many roundings of size one a row's log-density may carry under each component, ``(k,)``.
 
     From the pivots of an ill-conditioned covariance, and from whitening, linearly in distance over standard deviation.
     """
-    d = params.means.shape[1]
-    distances = abs(frame(params).offsets) / jnp.sqrt(linalg.variances(params.covariances, d))
-    return linalg.conditioning(params.covariances, d) + distances.sum(1)
+    distances = abs(frame.offsets) / jnp.sqrt(linalg.variances(covariances, frame.offsets.shape[1]))
+    return linalg.conditioning(frame.factor, covariances) + distances.sum(1)
 
 
 def chunk_rows(n_components: int, n_features: int, itemsize: int) -> int:

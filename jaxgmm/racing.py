@@ -28,6 +28,13 @@ class Problem(NamedTuple):
     prior: Prior | None
 
 
+class Measure(NamedTuple):
+    """What a component is held against."""
+
+    covariance: Array  # (d, d) to exceed in every direction, or it is the work of the ridge, or of rounding
+    n_rows: Array  # () as many as count, whatever the weights' scale
+
+
 class Rules(NamedTuple):
     """How starts compete."""
 
@@ -65,6 +72,7 @@ def race(
     n_models, n_starts = starts.weights.shape[:2]
     width = min(rules.width, n_models * n_starts)
     model = jnp.repeat(jnp.arange(n_models), n_starts)
+    run = partial(_run, problem, _measure_of(problem), family, chunk_size, accelerate, rules.stretch)
 
     def by_model(standing: Standing) -> Standing:
         return jax.tree.map(lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]), standing)
@@ -83,7 +91,7 @@ def race(
         runs, lanes = lax.top_k(may_run(standing).astype(jnp.int32), width)
         before = jax.tree.map(lambda leaf: leaf[lanes], standing[0])
         limit = jnp.minimum(before.n_iter + rules.stretch * runs, max_iter)
-        after = jax.vmap(partial(_run, problem, family, chunk_size, accelerate))(before, limit, model[lanes])
+        after = jax.vmap(run)(before, limit, model[lanes])
         return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), standing, after)
 
     flat = jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), starts)
@@ -103,30 +111,40 @@ def race_of_one(starts: GMMParams, problem: Problem, *options: Any) -> FitResult
 
 def _run(
     problem: Problem,
+    measure: Measure,
     family: Family,
     chunk_size: int,
     accelerate: Accelerator | None,
+    stretch: int,
     begun: EMResult,
     limit: Array,
     model: Array,
 ) -> Standing:
     """EM of one start up to ``limit`` iterations in all; with a collapsed component it comes back DEGENERATE."""
-    rows, weights, ridge, _, priors = problem
-    prior = jax.tree.map(lambda leaf: leaf[model], priors)
-    result = go_on(begun, *problem[:4], prior, limit, family, None, None, accelerate, chunk_size)
-    least = _least_covariance(rows, weights, ridge)[None]
-    n_rows = weights.sum() ** 2 / (weights**2).sum()  # as many as count, whatever the weights' scale
-    collapsed = ~linalg.dominates(result.params.covariances, least).all() | is_spurious(result.params, n_rows)
-    collapsed = collapsed & (result.status <= Status.MAX_ITER)
+    prior = jax.tree.map(lambda leaf: leaf[model], problem.prior)
+    ahead = jnp.arange(min(stretch + 1, len(begun.history)), dtype=jnp.int32)
+    part = begun.history.at[begun.n_iter + ahead]  # the loop carries no more of the history than it adds to
+    entering = begun._replace(history=part.get(mode="fill", fill_value=jnp.nan))
+    result = go_on(entering, *problem[:4], prior, limit, family, None, None, accelerate, chunk_size)
+    history = part.set(result.history)
+    collapsed = has_collapsed(result.params, measure) & (result.status <= Status.MAX_ITER)
+    status = jnp.where(collapsed, jnp.int32(Status.DEGENERATE), result.status)
     objective = result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
-    return result._replace(status=jnp.where(collapsed, jnp.int32(Status.DEGENERATE), result.status)), objective
+    return result._replace(history=history, status=status), objective
 
 
-def _least_covariance(rows: Array, weights: Array, ridge: Array) -> Array:
-    """What a component must exceed in every direction not to be the work of the ridge, or of rounding: ``(d, d)``."""
+def _measure_of(problem: Problem) -> Measure:
+    rows, weights, ridge, *_ = problem
     share = weights / weights.sum()
     overall = linalg.einsum("n,nd,ne->de", share, rows, rows) + ridge * jnp.eye(rows.shape[1], dtype=rows.dtype)
-    return jnp.maximum(2 * ridge, 10 * np.finfo(rows.dtype).eps) * overall
+    least = jnp.maximum(2 * ridge, 10 * np.finfo(rows.dtype).eps) * overall
+    return Measure(least, weights.sum() ** 2 / (weights**2).sum())
+
+
+def has_collapsed(params: GMMParams, measure: Measure) -> Array:
+    """Whether a component is no more than the ridge or a handful of rows makes it, ``()``."""
+    exceeds = linalg.dominates(params.covariances, measure.covariance[None])
+    return ~exceeds.all() | is_spurious(params, measure.n_rows)
 
 
 def is_spurious(params: GMMParams, n_rows: Array) -> Array:

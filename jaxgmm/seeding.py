@@ -174,12 +174,14 @@ def from_labels(
     return from_responsibilities(x, one_hot, weights, family=family, ridge=ridge)
 
 
-def _draw(key: Array, mass: Array, n: int) -> Array:
-    """``n`` row indices with probability proportional to ``mass``, which need not sum to one."""
+def _draw(u: Array, mass: Array) -> Array:
+    """Row indices ``(m,)`` with probability proportional to ``mass``, for uniform ``u`` ``(m,)`` in (0, 1].
+
+    As u is not zero, a row of no mass is never drawn.
+    """
     cumulative = jnp.cumsum(mass)
-    # 1 - u lies in (0, 1], so that a row of no mass is never drawn.
-    u = 1 - jax.random.uniform(key, (n,), mass.dtype)
-    return jnp.minimum(jnp.searchsorted(cumulative, u * cumulative[-1]), mass.shape[0] - 1)
+    found = jnp.searchsorted(cumulative, u * cumulative[-1], method="compare_all")
+    return jnp.minimum(found, mass.shape[0] - 1)
 
 
 def _squared_distances(x: Array, centres: Array) -> Array:
@@ -213,12 +215,13 @@ def _plus_plus_centres(key: Array, x: Array, weights: Array, n_components: int) 
         centres, distance = drawn
         mass = weights * distance
         mass = jnp.where(mass.sum() > 0, mass, weights)  # fewer distinct rows than centres
-        candidates = x[_draw(jax.random.fold_in(key, index), mass, n_candidates)]
+        candidates = x[_draw(u[index], mass)]
         distances = closer(distance, candidates)
         best = jnp.argmin(einsum("cn,n->c", distances, weights))
         return centres.at[index].set(candidates[best]), distances[best]
 
-    first = x[_draw(key, weights, 1)]
+    u = 1 - jax.random.uniform(key, (n_components, n_candidates), weights.dtype)
+    first = x[_draw(u[0, :1], weights)]
     centres = jnp.zeros((n_components, x.shape[1]), x.dtype).at[0].set(first[0])
     return lax.fori_loop(1, n_components, add_centre, (centres, _squared_distances(x, first)[0]))[0]
 

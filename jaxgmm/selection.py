@@ -15,7 +15,14 @@ from jax.typing import ArrayLike
 
 from . import checks, hierarchy
 from .families import FAMILIES, FAMILIES_1D, Family, get_family
-from .fitting import SEEDING_ROWS, restore, standardisation, standardise
+from .fitting import (
+    SEEDING_ROWS,
+    restore,
+    standardisation,
+    standardise,
+    standardise_prior,
+    with_relative_ridge,
+)
 from .maximization import from_responsibilities
 from .mixture import chunk_rows, log_prob, responsibilities
 from .racing import Rules, race
@@ -217,10 +224,9 @@ def _search(
 
     def fit(weights: Array) -> FitResult:
         scale = standardisation(x, weights, family)
-        matrices = len(family.structure(most, x.shape[1])) == 3
         chunk_size = chunk_rows(most * RULES.width, x.shape[1], x.dtype.itemsize)
-
-        bare = standardise(scale, x, weights, ridge, tol, None, matrices)
+        bare = standardise(scale, x, weights, ridge, tol, None)
+        bare = with_relative_ridge(bare, family.structure(most, x.shape[1]))
         rows, row_weights = bare.rows[sample], weights[sample]
 
         def start(labels: Array) -> GMMParams:
@@ -228,8 +234,7 @@ def _search(
             return from_responsibilities(rows, one_hot, row_weights, family=family, ridge=bare.ridge)
 
         def prior_of(number: Array) -> Prior | None:
-            given = None if prior is None else prior(x, weights, number, family)
-            return standardise(scale, x, weights, ridge, tol, given, matrices).prior
+            return standardise_prior(None if prior is None else prior(x, weights, number, family), scale)
 
         problem = bare._replace(prior=jax.vmap(prior_of)(numbers))
         best = race(jax.vmap(jax.vmap(start))(labels), problem, family, max_iter, chunk_size, RULES)

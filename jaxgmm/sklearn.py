@@ -345,8 +345,7 @@ def _best(
     n_starts, k, d = starts.means.shape
     scale = standardisation(x, weights, SPHERICAL)
     ridge, tol = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2, jnp.asarray(tol, x.dtype)
-    problem = standardise(scale, x, weights, ridge, tol, None, matrices=False)
-    problem = problem._replace(ridge=ridge)  # as it is asked for, not relative to the features
+    problem = standardise(scale, x, weights, ridge, tol, None)
     starts = jax.vmap(partial(standardise_params, scale=scale))(starts)
     accelerate = momentum() if is_accelerated else None
     chunk_size = chunk_rows(min(n_starts, RULES.width) * k, d, x.dtype.itemsize)

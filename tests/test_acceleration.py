@@ -59,23 +59,25 @@ def test_rises_all_the_way_and_as_high_as_plain_em(family, accelerate, dtype):
 
 
 def test_slow_fits_take_a_fraction_of_the_steps(accelerate, x64):
-    """Plain EM takes 2,749 and 1,012 E-steps."""
-    share = {"momentum": 5, "squarem": 2, "anderson": 3}[
+    """Plain EM takes 2,840, 2,046 and 3,957 E-steps."""
+    least = {"momentum": 5, "squarem": 2, "anderson": 3}[
         next(name for name, value in ACCELERATORS.items() if value is accelerate)
     ]
-    for x, k, family, seed in [(overlapping(4, 2, 2000, 0), 4, jaxgmm.FULL, 0), (FAITHFUL, 3, jaxgmm.TIED, 1)]:
-        x = (x - x.mean(0)) / x.std(0)
-        belonging = jaxgmm.seeding.kmeans_plus_plus(jax.random.key(seed), jnp.asarray(x), jnp.ones(len(x)), k)
-        start = jaxgmm.from_responsibilities(x, belonging, family=family)
-        plain, steps = [], []
-        slow = jaxgmm.em(start, x, family=family, tol=1e-10, max_iter=5000, e_step=counting(plain))
-        fast = jaxgmm.em(
-            start, x, family=family, tol=1e-10, max_iter=5000, accelerate=accelerate, e_step=counting(steps)
-        )
-        jax.effects_barrier()
-        assert fast.status == Status.CONVERGED
-        assert float(fast.log_likelihood) > float(slow.log_likelihood) - 1e-6 * len(x)
-        assert len(steps) < len(plain) / share
+    x, weights, calls, ratios = overlapping(4, 2, 2000, 0), jnp.ones(2000), [], []
+    e_step = counting(calls)
+    for seed in range(3):
+        belonging = jaxgmm.seeding.kmeans_plus_plus(jax.random.key(seed), jnp.asarray(x), weights, 4)
+        start, counts, reached = jaxgmm.from_responsibilities(x, belonging), [], []
+        for accelerator in (None, accelerate):
+            calls.clear()
+            result = jaxgmm.em(start, x, tol=1e-10, max_iter=5000, accelerate=accelerator, e_step=e_step)
+            jax.effects_barrier()
+            assert result.status == Status.CONVERGED
+            counts.append(len(calls))
+            reached.append(float(result.log_likelihood))
+        assert reached[1] > reached[0] - 1e-6 * len(x)
+        ratios.append(counts[0] / counts[1])
+    assert np.median(ratios) > least
 
 
 def test_units_do_not_matter(accelerate, x64):

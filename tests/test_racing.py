@@ -19,7 +19,7 @@ def problem():
     with jax.enable_x64(True):
         x, weights = jnp.asarray(X), jnp.ones(len(X))
         scale = standardisation(x, weights, FAMILY)
-        return standardise(scale, x, weights, jnp.asarray(1e-6), jnp.asarray(1e-8), None, False)
+        return standardise(scale, x, weights, jnp.asarray(1e-6), jnp.asarray(1e-8), None)
 
 
 @pytest.fixture(scope="module")

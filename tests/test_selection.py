@@ -20,7 +20,8 @@ pytestmark = pytest.mark.slow
 
 def mclust_table(data):
     """mclust's BIC, in its sign, by family and number of components."""
-    header, *rows = csv.reader((Path(__file__).parent / "reference" / f"bic_{data}.csv").open())
+    lines = (Path(__file__).parent / "reference" / f"bic_{data}.csv").read_text().splitlines()
+    header, *rows = csv.reader(lines)
     return {
         (letters, int(row[0])): float(value)
         for row in rows
