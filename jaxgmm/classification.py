@@ -120,7 +120,7 @@ def _gaussians(
 ) -> EMResult:
     """One Gaussian of the family per class, by EM whose E-step knows the classes: some families iterate."""
     d = x.shape[1]
-    scale, structure = standardisation(x, weights, family), family.structure(belonging.shape[1], d)
+    scale, structure = standardisation(x, weights, family.scale_equivariant), family.structure(belonging.shape[1], d)
     rows, _, ridge, *_ = with_relative_ridge(standardise(scale, x, weights, ridge, tol, None), structure)
     start = from_responsibilities(rows, belonging, weights, family=family, ridge=ridge)
     stats = _complete_stats(start, rows, belonging * weights[:, None])

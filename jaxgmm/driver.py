@@ -151,7 +151,7 @@ def go_on(
     start = begun.params
     maximize = m_step or partial(maximization.m_step, family=family, ridge=ridge, prior=prior)
     log_prior = partial(priors.log_prior, prior=prior) if prior is not None else lambda params: 0.0
-    weights = jnp.where((weights >= 0) & _is_mixture(start), weights, jnp.nan)
+    weights = jnp.where(weights >= 0, weights, jnp.nan)
     units = acceleration.units_of(start)
 
     def look_at(params: GMMParams) -> _Look:
@@ -170,7 +170,8 @@ def go_on(
         params, stats, course = state.result.params, state.stats, state.course
         if accelerate and course:
             stats, course = acceleration.extrapolate(accelerate, course, units, params, stats, ridge, is_refused)
-        return state._replace(candidate=_where_running(state.result, maximize(params, stats)), course=course)
+        candidate = _nan_unless(state.result.status == _RUNNING, maximize(params, stats))
+        return state._replace(candidate=candidate, course=course)
 
     is_open = begun.status == Status.MAX_ITER
     entering = begun._replace(
@@ -180,7 +181,7 @@ def go_on(
     )
     empty = Stats(*(jnp.zeros_like(leaf) for leaf in (begun.log_likelihood, *start[:3])))
     course = acceleration.begin(accelerate, units, start) if accelerate else None
-    candidate = _where_running(entering, start)
+    candidate = _nan_unless((entering.status == _RUNNING) & _is_mixture(start), start)
     nothing = Penalty(*[jnp.zeros(len(start.covariances), x.dtype)] * 2)
     gain = jnp.asarray(jnp.inf, x.dtype)
     state = _State(entering, empty, nothing, candidate, gain, begun.n_iter, jnp.int32(0), course)
@@ -222,9 +223,9 @@ def _judge(
     return is_refused, jax.tree.map(partial(jnp.where, is_refused), state._replace(result=stayed), accepted)
 
 
-def _where_running(result: EMResult, candidate: GMMParams) -> GMMParams:
-    """NaN beside a result that has stopped: under ``vmap`` it comes along, and must not hold up the others' E-step."""
-    return jax.tree.map(lambda leaf: jnp.where(result.status == _RUNNING, leaf, jnp.nan), candidate)
+def _nan_unless(is_wanted: Array, candidate: GMMParams) -> GMMParams:
+    """NaN where a candidate is not wanted: under ``vmap`` it comes along, and must not hold up the others' E-step."""
+    return jax.tree.map(lambda leaf: jnp.where(is_wanted, leaf, jnp.nan), candidate)
 
 
 def _is_mixture(params: GMMParams) -> Array:

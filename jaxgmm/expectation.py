@@ -17,7 +17,7 @@ from .types import GMMParams, Stats
 
 Block = Callable[[Array, Array], Stats]  # (rows, weights) -> Stats in a form that adds
 
-MANY_ROWS = 4096  # for which a second kernel is worth compiling
+MANY_DENSITIES = 1024  # of rows under components, for which a second kernel is worth compiling
 
 
 def e_step(
@@ -30,7 +30,7 @@ def e_step(
         \sum_i w_i r_{ij} (x_i - \mu_j), \quad \sum_i w_i r_{ij} (x_i - \mu_j)(x_i - \mu_j)^T
 
     Rows go through in chunks, so temporaries are bounded whatever n is. Rounding error grows linearly with (distance /
-    standard deviation), never with the distance from the origin. From a few thousand rows on a faster form takes over
+    standard deviation), never with the distance from the origin. But for small data a faster form takes over
     where its rounding, bounded before, is no more than scoring a row loses anyway. Works under ``jit``, ``vmap`` and
     ``grad``, and on sharded rows.
 
@@ -69,7 +69,7 @@ def _e_step(params: GMMParams, x: Array, weights: Array, size: int | None) -> St
 
 def expect(params: GMMParams, ready: Frame, x: Array, weights: Array, size: int | None) -> Stats:
     """The E-step of a mixture whose frame is ``ready``, by the kernel that suits it."""
-    if len(x) < MANY_ROWS or not n.pays(*params.means.shape):
+    if len(x) * len(params.means) < MANY_DENSITIES or not n.pays(*params.means.shape):
         return accurate_stats(params, ready, x, weights, size)
     centre = _nearby(x)
     lost = n.rounding(ready, centre, params.covariances)

@@ -3,10 +3,10 @@
 A :class:`Family` is a value, static under ``jit``; strings live at the edges, in :func:`get_family`.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from jax import Array
+from jax import Array, lax
 
 from . import parsimonious as p
 
@@ -109,6 +109,20 @@ def get_family(name: str | Family) -> Family:
     if name not in _BY_NAME:
         raise ValueError(f"family: expected one of {', '.join(_BY_NAME)}, got {name!r}")
     return _BY_NAME[name]
+
+
+def one_of(families: Sequence[Family], which: Array) -> Family:
+    """The family at a traced place among several that are stored alike, so that one program serves them all.
+
+    What the M-step needs of a family it has; numbers of parameters and scales are not for a tracer to say.
+    """
+
+    def estimate(scatters: Array, counts: Array, previous: Array) -> Array:
+        return lax.switch(which, [family.estimate for family in families], scatters, counts, previous)
+
+    names = ", ".join(family.name for family in families)
+    constrained = any(family.constrained for family in families)
+    return replace(families[0], name=f"one of {names}", estimate=estimate, constrained=constrained)
 
 
 def letters(family: Family) -> str:

@@ -147,7 +147,7 @@ def _fit(
     max_iter: int,
     accelerate: Accelerator | None,
 ) -> FitResult:
-    scale = standardisation(x, weights, family)
+    scale = standardisation(x, weights, family.scale_equivariant)
     problem = standardise(scale, x, weights, ridge, tol, prior)
     problem = with_relative_ridge(problem, family.structure(n_components, x.shape[1]))
     if start is None:
@@ -194,18 +194,17 @@ def _largest_first(params: GMMParams) -> GMMParams:
     )
 
 
-def standardisation(x: Array, weights: Array, family: Family) -> Scale:
-    """Weighted mean and spread, per feature where the family is closed under that, else one common scale."""
+def standardisation(x: Array, weights: Array, per_feature: bool | Array) -> Scale:
+    """Weighted mean and spread, per feature or one common spread: for families that are not closed under the former."""
     share = weights / weights.sum()
     near = jnp.where((weights > 0)[:, None], x - x[jnp.argmax(weights)][None], 0)
     span = linalg.or_one(abs(near).max(0))  # so that squares neither overflow nor underflow
     near = near / span[None]
     mean = linalg.einsum("n,nd->d", share, near)
     spread = jnp.sqrt(linalg.einsum("n,nd->d", share, (near - mean[None]) ** 2)) * span
-    if not family.scale_equivariant:
-        largest = spread.max()
-        spread = jnp.full_like(spread, largest * jnp.sqrt(jnp.mean((spread / linalg.or_one(largest)) ** 2)))
-    return Scale(x[jnp.argmax(weights)] + span * mean, linalg.or_one(spread))
+    largest = spread.max()
+    common = largest * jnp.sqrt(jnp.mean((spread / linalg.or_one(largest)) ** 2))
+    return Scale(x[jnp.argmax(weights)] + span * mean, linalg.or_one(jnp.where(per_feature, spread, common)))
 
 
 def standardise(scale: Scale, x: Array, weights: Array, ridge: Array, tol: Array, prior: Prior | None) -> Problem:

@@ -11,8 +11,9 @@ MOST_ROWS = 500  # whose tree takes a fraction of a second; other rows go with t
 def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.ndarray:
     """Several partitions of rows for each number of clusters, from different trees.
 
-    Ward's criterion on rows in singular directions, each scaled by the root of its standard deviation, and the
-    likelihood of a Gaussian per cluster (:func:`gaussian_linkage`) on the same and on standardised rows.
+    The likelihood of a Gaussian per cluster (:func:`gaussian_linkage`) on rows in singular directions, each scaled by
+    the root of its standard deviation, which is where mclust starts; Ward's criterion on the same; and the former on
+    standardised rows.
 
     Args:
         x: ``(n, d)`` rows; more than 500 are sampled.
@@ -30,7 +31,7 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
         Scrucca & Raftery (2015), Improved initialisation of model-based clustering using Gaussian hierarchical
         partitions, for clustering transformed rows.
     """
-    from scipy.cluster.hierarchy import cut_tree, linkage
+    from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial import KDTree
 
     rows = x
@@ -41,10 +42,12 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
     standard = (rows - rows.mean(0)) / np.where(spread > 0, spread, 1)
     _, sizes, directions = np.linalg.svd(standard, full_matrices=False)
     turned = standard @ directions.T / np.sqrt(np.where(sizes > 1e-8 * sizes[0], sizes, 1))
-    trees = (linkage(turned, "ward"), gaussian_linkage(standard), gaussian_linkage(turned))
-    labels = np.stack([cut_tree(tree, list(n_clusters)) for tree in trees])  # (trees, rows, numbers)
+    trees = (gaussian_linkage(turned), linkage(turned, "ward"), gaussian_linkage(standard))
+    for tree in trees:
+        tree[:, 2] = np.arange(len(tree))  # the order of merging: no ties, so a cut gives as many as asked for
+    labels = np.stack([[fcluster(tree, k, "maxclust") - 1 for tree in trees] for k in n_clusters])
     nearest = KDTree(rows).query(x)[1] if len(x) > len(rows) else slice(None)
-    return labels.transpose(2, 0, 1)[:, :, nearest]
+    return labels[:, :, nearest]
 
 
 def gaussian_linkage(x: np.ndarray) -> np.ndarray:
@@ -55,7 +58,8 @@ def gaussian_linkage(x: np.ndarray) -> np.ndarray:
         + \frac{1}{n_c} \left[ \mathrm{tr}(W_c) + \frac{\mathrm{tr}(W)}{n d} \right] \right)
 
     with :math:`W_c` the scatter about the mean of cluster c and :math:`W` that of all rows; what is added to the
-    determinant, which only clusters of more than d rows have, makes small ones comparable. It is what mclust minimises.
+    determinant, which only clusters of more than d rows have, makes small ones comparable. It is what mclust minimises,
+    and as there, of pairs that cost the same (identical rows do) the last is merged first.
 
     Args:
         x: ``(n, d)`` rows; time and memory grow with n squared.
@@ -75,35 +79,40 @@ def gaussian_linkage(x: np.ndarray) -> np.ndarray:
         volume = np.where(size > d, np.linalg.det(scatter / size[:, None, None]), 0)  # of fewer rows there is none
         return size * np.log(np.maximum(volume, 0) + (scatter.trace(axis1=1, axis2=2) + overall) / size + TINY)
 
-    def merged(i: int, others: Any) -> tuple[np.ndarray, np.ndarray]:
+    def merged(i: Any, others: Any) -> tuple[np.ndarray, np.ndarray]:
         total, apart = size[i] + size[others], mean[others] - mean[i]
         between = (size[i] * size[others] / total)[:, None, None] * apart[:, :, None] * apart[:, None, :]
         return total, scatter[i] + scatter[others] + between
 
-    def increase(i: int, others: np.ndarray) -> np.ndarray:
+    def increase(i: Any, others: np.ndarray) -> np.ndarray:
         return cost(*merged(i, others)) - own[i] - own[others]
 
     own = cost(size, scatter)
-    price = np.full((n, n), np.inf)  # of merging i with j > i
-    for i in range(n - 1):
-        price[i, i + 1 :] = increase(i, np.arange(i + 1, n))
+    price, pairs = np.full((n, n), np.inf), np.tril_indices(n, -1)
+    price[pairs] = increase(*pairs)  # of merging i with j < i
     alive, name, tree = np.ones(n, bool), np.arange(n), np.empty((n - 1, 4))
-    partner = price.argmin(1)
+    partner = _last_least(price)
     for step in range(n - 1):
-        i = int(np.argmin(price[np.arange(n), partner]))
-        j = int(partner[i])
+        j = int(_last_least(price[np.arange(n), partner]))
+        i = int(partner[j])
         total, union = merged(i, np.array([j]))
         mean[i] += (size[j] / total[0]) * (mean[j] - mean[i])
         size[i], scatter[i], own[i] = total[0], union[0], cost(total, union)[0]
         tree[step], name[i], alive[j] = (name[i], name[j], step + 1, total[0]), n + step, False
         price[j], price[:, j] = np.inf, np.inf
         others = np.flatnonzero(alive & (np.arange(n) != i))
-        price[np.minimum(i, others), np.maximum(i, others)] = increase(i, others)
+        price[np.maximum(i, others), np.minimum(i, others)] = increase(i, others)
         stale = np.flatnonzero(alive & ((partner == i) | (partner == j)) | (np.arange(n) == i))
-        partner[stale] = price[stale].argmin(1)
-        cheaper = others[(others < i) & (price[others, i] < price[others, partner[others]])]
+        partner[stale] = _last_least(price[stale])
+        new, old = price[others, i], price[others, partner[others]]
+        cheaper = others[(others > i) & ((new < old) | (new == old) & (i > partner[others]))]
         partner[cheaper] = i
     return tree
+
+
+def _last_least(values: np.ndarray) -> Any:
+    """Where the least of the last axis is, the last of equals."""
+    return values.shape[-1] - 1 - values[..., ::-1].argmin(-1)
 
 
 TINY = np.finfo(float).tiny  # identical rows have no spread at all

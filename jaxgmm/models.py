@@ -95,7 +95,7 @@ def _with_criteria(
         row_weights = checks.as_row_weights(weights, rows).astype(rows.dtype)
         criteria["bic"] = count * float(np.log(row_weights.sum())) - 2 * log_likelihood
         if isinstance(found, FitResult | Selection):  # em works on the rows as they are
-            scale = jax.jit(standardisation, static_argnums=2)(rows, row_weights, family)
+            scale = jax.jit(standardisation)(rows, row_weights, family.scale_equivariant)
             model = model._replace(standardisation=jax.tree.map(np.asarray, scale))
     if isinstance(found, Selection):
         criteria[found.criterion] = float(np.nanmin(found.table))

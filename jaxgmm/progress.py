@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 _EVERY = 0.5  # seconds
 
@@ -31,10 +32,17 @@ def clock(work: str, shown: bool = True) -> Iterator[None]:
     if not shown:
         yield
         return
+    with ticking(desc=work, bar_format="{desc}: {elapsed}", leave=False):
+        yield
+
+
+@contextmanager
+def ticking(**arguments: Any) -> Iterator[Any]:
+    """A tqdm line with these arguments, whose clock moves on between its updates too."""
     from tqdm import tqdm
 
     done = threading.Event()
-    with tqdm(desc=work, bar_format="{desc}: {elapsed}", leave=False) as line:
+    with tqdm(**arguments) as line:
 
         def tick() -> None:
             while not done.wait(_EVERY):
@@ -43,7 +51,7 @@ def clock(work: str, shown: bool = True) -> Iterator[None]:
         ticking = threading.Thread(target=tick, daemon=True)
         ticking.start()
         try:
-            yield
+            yield line
         finally:
             done.set()
             ticking.join()

@@ -2,7 +2,8 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +15,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import checks, hierarchy
-from .families import FAMILIES, FAMILIES_1D, Family, get_family
+from .families import FAMILIES, FAMILIES_1D, Family, get_family, one_of
 from .fitting import (
     SEEDING_ROWS,
     restore,
@@ -25,13 +26,15 @@ from .fitting import (
 )
 from .maximization import from_responsibilities
 from .mixture import chunk_rows, log_prob, responsibilities
+from .progress import ticking
 from .racing import Rules, race
 from .seeding import nested_partitions
 from .types import EMResult, FitError, FitResult, GMMParams, Prior, Status
 
 CRITERIA = ("bic", "icl", "aic", "cv")
 N_FOLDS = 10
-RULES = Rules(stretch=20, keep=3, width=12)  # a dozen fill the vector units, and more would wait for each other
+# A dozen fill the vector units, more would wait for each other; from mclust's partition, the first, EM goes to the end.
+RULES = Rules(stretch=20, keep=3, width=12, trusted=1)
 
 PriorRule = Callable[[Array, Array, Array, Family], Prior]  # (x, weights, n_components, family) -> Prior
 
@@ -103,9 +106,9 @@ def select(
 
     .. math:: \hat M = \arg\min_{f, k} \mathrm{BIC}(f, k)
 
-    Each family is one compiled program for all numbers of components: what is beyond k has weight zero. Restarts begin
-    from hierarchical clustering (:mod:`jaxgmm.hierarchy`), from k-means++ and from random rows, the same for every
-    family. As the tree is built on the host and the result is a table of models, not for use under ``jit``.
+    Families that are stored alike are one compiled program, for all numbers of components: what is beyond k has weight
+    zero. Restarts begin from hierarchical clustering (:mod:`jaxgmm.hierarchy`), k-means++ and random rows, the same for
+    every family. As the tree is built on the host and the result is a table of models, not for use under ``jit``.
 
     Args:
         key: a JAX random key.
@@ -159,12 +162,18 @@ def select(
     sample, labels = _partitions(key, x, weights, numbers, n_init)
     fold_of = jax.random.permutation(key, jnp.arange(x.shape[0]) % N_FOLDS)
     search = partial(_search, x, weights, sample, labels, fold_of, ridge, tol, jnp.asarray(numbers))
+    alike: dict[tuple[int, ...], list[Family]] = {}
+    for family in chosen:
+        alike.setdefault(family.structure(max(numbers), x.shape[1]), []).append(family)
 
     def search_family(family: Family) -> Any:
+        group = tuple(alike[family.structure(max(numbers), x.shape[1])])
         with jax.enable_x64(x.dtype == np.float64):  # a setting of the caller's thread alone
-            return jax.device_get(search(max(numbers), family, max_iter, criterion, prior))
+            which = jnp.int32(group.index(family))
+            return jax.device_get(search(which, max(numbers), group, max_iter, criterion, prior))
 
-    found = _in_parallel(search_family, chosen, progress)
+    groups = sorted(alike.values(), key=len, reverse=True)
+    found = _in_parallel(search_family, [group[0] for group in groups], chosen, progress)
     return _selection(found, criterion, chosen, numbers, x.shape[1], float(weights.sum()))
 
 
@@ -197,14 +206,14 @@ def _partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], 
     size = max(SEEDING_ROWS, 32 * max(numbers))
     if len(sample) > size:
         sample = np.sort(np.asarray(jax.random.choice(sample_key, sample, (size,), replace=False)))
-    scale = standardisation(x, weights, FAMILIES[-1])
+    scale = standardisation(x, weights, per_feature=True)
     rows = (x[sample] - scale.shift[None]) / scale.scale[None]
     trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers)
     random = nested_partitions(seed_key, rows, weights[sample], numbers, n_init)
     return jnp.asarray(sample), jnp.concatenate([jnp.asarray(trees, random.dtype), random], axis=1)
 
 
-@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12))
+@partial(jax.jit, static_argnums=(9, 10, 11, 12, 13))
 def _search(
     x: Array,
     weights: Array,
@@ -214,16 +223,22 @@ def _search(
     ridge: Array,
     tol: Array,
     numbers: Array,
+    which: Array,
     most: int,
-    family: Family,
+    families: tuple[Family, ...],
     max_iter: int,
     criterion: str,
     prior: PriorRule | None,
 ) -> tuple[FitResult, Array]:
-    """The best of all starts for each number of components, and what the criterion asks of it beside likelihood."""
+    """The best of all starts for each number of components, and what the criterion asks of it beside likelihood.
+
+    Of families that are stored alike, ``which`` says the one to fit.
+    """
+    family = one_of(families, which)
+    per_feature = jnp.asarray([member.scale_equivariant for member in families])[which]
 
     def fit(weights: Array) -> FitResult:
-        scale = standardisation(x, weights, family)
+        scale = standardisation(x, weights, per_feature)
         chunk_size = chunk_rows(most * RULES.width, x.shape[1], x.dtype.itemsize)
         bare = standardise(scale, x, weights, ridge, tol, None)
         bare = with_relative_ridge(bare, family.structure(most, x.shape[1]))
@@ -234,7 +249,10 @@ def _search(
             return from_responsibilities(rows, one_hot, row_weights, family=family, ridge=bare.ridge)
 
         def prior_of(number: Array) -> Prior | None:
-            return standardise_prior(None if prior is None else prior(x, weights, number, family), scale)
+            if prior is None:
+                return None
+            rules = [lambda number, member=member: prior(x, weights, number, member) for member in families]
+            return standardise_prior(lax.switch(which, rules, number), scale)
 
         problem = bare._replace(prior=jax.vmap(prior_of)(numbers))
         best = race(jax.vmap(jax.vmap(start))(labels), problem, family, max_iter, chunk_size, RULES)
@@ -258,18 +276,20 @@ def _search(
     return result, jnp.zeros_like(result.best.log_likelihood)
 
 
-def _in_parallel(search: Callable[[Family], Any], families: Sequence[Family], progress: bool) -> list[Any]:
-    """``search`` of every family: compiling takes the most time, and a thread compiles while another runs."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        futures = [pool.submit(search, family) for family in families]
-        finished: Iterable[Future[Any]] = as_completed(futures)
-        if progress:
-            from tqdm import tqdm
-
-            finished = tqdm(finished, total=len(families), desc="families", unit="family")
-        for future in finished:
-            future.result()
-        return [future.result() for future in futures]
+def _in_parallel(
+    search: Callable[[Family], Any], first: Sequence[Family], families: Sequence[Family], progress: bool
+) -> list[Any]:
+    """``search`` of every family, side by side; those before the others for which a program is to be compiled."""
+    found = {}
+    line = ticking(total=len(families), desc="families", unit="family") if progress else nullcontext()
+    with ThreadPoolExecutor(os.cpu_count()) as pool, line as bar:
+        for turn in (first, [family for family in families if family not in first]):
+            futures = {pool.submit(search, family): family for family in turn}
+            for future in as_completed(futures):
+                found[futures[future]] = future.result()
+                if bar is not None:
+                    bar.update()
+    return [found[family] for family in families]
 
 
 def _selection(

@@ -31,7 +31,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import checks
 from .acceleration import momentum
-from .families import FAMILIES, SPHERICAL, Family, get_family
+from .families import FAMILIES, Family, get_family
 from .fitting import restore, standardisation, standardise, standardise_params
 from .maximization import from_responsibilities
 from .mixture import chunk_rows, joint_log_prob
@@ -343,7 +343,7 @@ def _best(
 ) -> FitResult:
     """The best fit of all starts, with one scale for all features, as the ridge is one for all."""
     n_starts, k, d = starts.means.shape
-    scale = standardisation(x, weights, SPHERICAL)
+    scale = standardisation(x, weights, per_feature=False)
     ridge, tol = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2, jnp.asarray(tol, x.dtype)
     problem = standardise(scale, x, weights, ridge, tol, None)
     starts = jax.vmap(partial(standardise_params, scale=scale))(starts)

@@ -18,7 +18,7 @@ WIDTH = 4
 def problem():
     with jax.enable_x64(True):
         x, weights = jnp.asarray(X), jnp.ones(len(X))
-        scale = standardisation(x, weights, FAMILY)
+        scale = standardisation(x, weights, FAMILY.scale_equivariant)
         return standardise(scale, x, weights, jnp.asarray(1e-6), jnp.asarray(1e-8), None)
 
 

@@ -45,12 +45,20 @@ def test_chooses_what_mclust_chooses(search):
     assert selection.best.params.means.shape == (winner[1], DATA[data].shape[1])
 
 
-def test_every_entry_is_at_least_mclusts(search):
-    data, selection = search
+@pytest.mark.parametrize("data", DATA)
+def test_every_entry_is_at_least_mclusts(data, dtype):
+    """All families, 1 to 9 components; in the sign of mclust, more is better."""
+    selection = jaxgmm.select(KEY, DATA[data].astype(dtype))
+    reached = {
+        (family.letters, k): -selection.table[row, column]
+        for row, family in enumerate(selection.families)
+        for column, k in enumerate(selection.n_components)
+    }
     published = mclust_table(data)
-    for row, family in enumerate(selection.families):
-        for column, k in enumerate(selection.n_components):
-            assert -selection.table[row, column] > published[family.letters, k] - 0.01
+    assert len(published) > 120
+    assert {
+        model: reached[model] - value for model, value in published.items() if not reached[model] > value - 0.02
+    } == {}
 
 
 def test_results_are_what_the_table_says(search):
@@ -214,14 +222,14 @@ def test_partitions_have_as_many_clusters_as_asked(rows):
     assert len(set(cut_tree(tree, 3)[:, 0])) == 3
 
 
-@pytest.mark.parametrize("k", range(2, 7))
-def test_one_of_the_trees_is_mclusts(k):
-    """Iris; the ties of Old Faithful, whose rows lie on a grid, can be broken in many ways."""
-    reference = json.loads((Path(__file__).parent / "reference" / "mclust_iris.json").read_text())
-    theirs = np.array(reference["init_class_1based"][str(k)])
-    ours = hierarchy.partitions(DATA["iris"], [k])[0]
-    pairs = [{*zip(labels.tolist(), theirs.tolist(), strict=True)} for labels in ours]
-    assert k in map(len, pairs)  # the same clusters, by other numbers
+@pytest.mark.parametrize("data", DATA)
+def test_the_first_tree_is_mclusts(data):
+    """Also for Old Faithful, whose rows lie on a grid: ties are broken as mclust breaks them."""
+    reference = json.loads((Path(__file__).parent / "reference" / f"mclust_{data}.json").read_text())
+    for k in range(2, 7):
+        theirs = reference["init_class_1based"][str(k)]
+        ours = hierarchy.partitions(DATA[data], [k])[0, 0].tolist()
+        assert len({*zip(ours, theirs, strict=True)}) == k  # the same clusters, by other numbers
 
 
 def test_random_partitions_of_several_numbers_at_once(dtype):
