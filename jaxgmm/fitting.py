@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 
 from . import checks, linalg
 from .acceleration import Accelerator, momentum
+from .driver import go_on, nothing_yet
 from .families import FULL, Family, get_family
 from .maximization import from_responsibilities
 from .mixture import chunk_rows
@@ -22,6 +23,8 @@ from .types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior
 
 RULES = Rules(stretch=50, keep=4, width=4)
 SEEDING_ROWS = 8192  # rows that seeding looks at
+ON_SAMPLE = 20  # iterations that they alone see, where there are more
+AFTER_SAMPLE = Rules(stretch=50, keep=4, width=1, first=1)  # many rows keep the machine busy, and none waits
 
 
 def fit(
@@ -47,8 +50,8 @@ def fit(
     .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
 
     The data are standardised by a map under which the family is closed, so shift and units change nothing but the
-    answer's units. All restarts run shortly in one vmapped program, then the best quarter of them to
-    convergence.
+    answer's units. All restarts run shortly, on a sample where there are many rows, then the best quarter to
+    convergence, all in one program.
     Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
     spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses to the
     size of the ridge, where the likelihood is unbounded, or that lies on a handful of nearly collinear rows.
@@ -150,36 +153,52 @@ def _fit(
     scale = standardisation(x, weights, family.scale_equivariant)
     problem = standardise(scale, x, weights, ridge, tol, prior)
     problem = with_relative_ridge(problem, family.structure(n_components, x.shape[1]))
+    rules, chunk_size = RULES, chunk_rows(min(n_init, RULES.width) * n_components, x.shape[1], x.dtype.itemsize)
     if start is None:
-        starts = _starts(key, problem, n_components, family, n_init, seedings)
+        keys = jax.random.split(key, n_init + 1)
+        sample = _sample(keys[n_init], problem, n_components)
+        starts = _starts(keys[:n_init], sample, n_components, family, seedings)
         if noise is not None:
             region = rescaled(noise, scale.shift, scale.scale)
             starts = jax.vmap(lambda params: with_noise(params, region))(starts)  # type: ignore[assignment]
+        if len(sample.rows) < len(x):
+            starts, rules = _improved(starts, sample, family, chunk_size, accelerate), AFTER_SAMPLE
     else:
         starts = jax.tree.map(lambda leaf: leaf[None], standardise_params(start, scale))
-    chunk_size = chunk_rows(min(n_init, RULES.width) * n_components, x.shape[1], x.dtype.itemsize)
-    result = race_of_one(starts, problem, family, max_iter, chunk_size, RULES, accelerate)
+    chunks = chunk_size if rules.width > 1 else None
+    result = race_of_one(starts, problem, family, max_iter, chunks, rules, accelerate)
     return restore(result, scale, weights, start is None, getattr(start, "noise", noise))
 
 
-def _starts(
-    key: Array, problem: Problem, n_components: int, family: Family, n_init: int, seedings: tuple[Seeding, ...]
-) -> GMMParams:
-    """``n_init`` starts from a sample of rows, the seedings taking turns."""
-    keys = jax.random.split(key, n_init + 1)
+def _sample(key: Array, problem: Problem, n_components: int) -> Problem:
+    """The problem on rows drawn by weight, where there are many."""
     rows, weights = problem.rows, problem.weights
-    n, size = rows.shape[0], max(SEEDING_ROWS, 32 * n_components)
-    if n > size:
-        rows = rows[jax.random.choice(keys[n_init], n, (size,), p=weights / weights.sum())]
-        weights = jnp.ones(size, rows.dtype)
+    n, size = len(rows), max(SEEDING_ROWS, 32 * n_components)
+    if n <= size:
+        return problem
+    drawn = jax.random.choice(key, n, (size,), p=weights / weights.sum())
+    return problem._replace(rows=rows[drawn], weights=jnp.ones(size, rows.dtype))
+
+
+def _starts(
+    keys: Array, problem: Problem, n_components: int, family: Family, seedings: tuple[Seeding, ...]
+) -> GMMParams:
+    """A start for each key, the seedings taking turns."""
+    rows, weights, ridge, *_ = problem
     turns = [
-        jax.vmap(lambda key, seeding=seeding: seeding(key, rows, weights, n_components))(
-            keys[turn : n_init : len(seedings)]
-        )
-        for turn, seeding in enumerate(seedings[:n_init])
+        jax.vmap(lambda key, seeding=seeding: seeding(key, rows, weights, n_components))(keys[turn :: len(seedings)])
+        for turn, seeding in enumerate(seedings[: len(keys)])
     ]
-    estimate = partial(from_responsibilities, family=family, ridge=problem.ridge)
+    estimate = partial(from_responsibilities, family=family, ridge=ridge)
     return jax.vmap(lambda belonging: estimate(rows, belonging, weights))(jnp.concatenate(turns))
+
+
+def _improved(
+    starts: GMMParams, problem: Problem, family: Family, chunk_size: int, accelerate: Accelerator | None
+) -> GMMParams:
+    """Starts after some EM iterations."""
+    options = (problem.prior, jnp.int32(ON_SAMPLE), family, None, None, accelerate, chunk_size)
+    return jax.vmap(lambda start: go_on(nothing_yet(start, 0), *problem[:4], *options).params)(starts)
 
 
 def _largest_first(params: GMMParams) -> GMMParams:

@@ -42,6 +42,7 @@ class Rules(NamedTuple):
     keep: int  # of so many starts of a model one goes on after the first stretch
     width: int  # starts that run side by side
     trusted: int = 0  # starts of a model, its first, that go on whatever their place
+    first: int | None = None  # iterations of the first stretch, where it is a shorter one
 
 
 def race(
@@ -49,7 +50,7 @@ def race(
     problem: Problem,
     family: Family,
     max_iter: int,
-    chunk_size: int,
+    chunk_size: int | None,
     rules: Rules,
     accelerate: Accelerator | None = momentum(),  # noqa: B008  (a constant)
 ) -> FitResult:
@@ -63,7 +64,7 @@ def race(
         problem: what to fit; its prior, if any, has a leading axis, one for each model.
         family: the covariance family.
         max_iter: most M-steps of each start.
-        chunk_size: rows per chunk of the E-step.
+        chunk_size: rows per chunk of the E-step; None for those of one mixture alone.
         rules: how starts compete.
         accelerate: see :func:`jaxgmm.em`.
 
@@ -92,7 +93,8 @@ def race(
     def turn(standing: Standing) -> Standing:
         runs, lanes = lax.top_k(may_run(standing).astype(jnp.int32), width)
         before = jax.tree.map(lambda leaf: leaf[lanes], standing[0])
-        limit = jnp.minimum(before.n_iter + rules.stretch * runs, max_iter)
+        steps = jnp.where(before.n_iter == 0, rules.first or rules.stretch, rules.stretch)
+        limit = jnp.minimum(before.n_iter + steps * runs, max_iter)
         after = jax.vmap(run)(before, limit, model[lanes])
         return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), standing, after)
 
@@ -115,7 +117,7 @@ def _run(
     problem: Problem,
     measure: Measure,
     family: Family,
-    chunk_size: int,
+    chunk_size: int | None,
     accelerate: Accelerator | None,
     stretch: int,
     begun: EMResult,

@@ -115,14 +115,9 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         "covariance_type": [StrOptions({*TYPES, *(family.letters for family in FAMILIES)})],
     }
 
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "GaussianMixture":
         """Fit to rows ``(n, d)``, each counting as much as its weight; ``y`` is not used."""
-        self.fit_predict(X, y, sample_weight)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
-        """Fit, and return the labels ``(n,)`` of the rows."""
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         if X.shape[0] < self.n_components:
             raise ValueError(
@@ -132,42 +127,41 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         self._check_parameters(X)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         with jax.enable_x64(X.dtype == np.float64):
-            starts = jax.tree.map(lambda *leaves: np.stack(leaves), *self._starts(X, weights))
             result = _best(
-                starts,
+                *self._starts(X, weights),
                 *(_padded(X), _padded(weights), float(self.reg_covar), TOL_SHARE * self.tol),
                 family=get_family(self.covariance_type),
                 max_iter=self.max_iter,
                 is_accelerated=self.max_iter >= FEWEST_ACCELERATED and not self.warm_start,
             )
         self._keep(jax.device_get(result), weights.sum())
-        return np.argmax(self._estimate_weighted_log_prob(X), axis=1)
+        return self
 
-    def _starts(self, X: np.ndarray, weights: np.ndarray) -> list[GMMParams]:
-        """Parameters to start from: those of the last fit, or from partitions of the rows of positive weight."""
+    def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
+        """Fit, and return the labels ``(n,)`` of the rows."""
+        labels: np.ndarray = self.fit(X, y, sample_weight).predict(X)
+        return labels
+
+    def _starts(self, X: np.ndarray, weights: np.ndarray) -> tuple[GMMParams, np.ndarray | None]:
+        """Parameters to start from, and partitions ``(n_init, n, k)`` that say those that are None."""
         if self.warm_start and hasattr(self, "converged_"):
             self._print_verbose_msg_init_beg(0)
-            return [jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), from_sklearn(self))]
+            return jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), from_sklearn(self)), None
+        inverse = self.precisions_init
+        if inverse is not None:
+            inverse = np.linalg.inv(inverse) if self.covariance_type in ("full", "tied") else 1 / inverse
+            inverse = _stored(inverse, get_family(self.covariance_type), self.n_components, X.shape[1])
+        given = GMMParams(self.weights_init, self.means_init, inverse)
+        given = jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), given)
         counted, random_state = weights > 0, check_random_state(self.random_state)
-        partition, starts = _Partition(**self.get_params(deep=False)), []
+        partition = _Partition(**self.get_params(deep=False))
+        belonging = np.zeros((self.n_init, len(_padded(weights)), self.n_components), X.dtype)
         for index in range(self.n_init):
             self._print_verbose_msg_init_beg(index)
             partition._initialize_parameters(X[counted], random_state)
-            starts.append(self._start(X[counted], weights[counted], partition.responsibilities))
-        return starts
-
-    def _start(self, X: np.ndarray, weights: np.ndarray, responsibilities: np.ndarray | None) -> GMMParams:
-        """Parameters as given, those that are not as responsibilities say."""
-        family, inverse = get_family(self.covariance_type), self.precisions_init
-        if inverse is not None:
-            inverse = np.linalg.inv(inverse) if self.covariance_type in ("full", "tied") else 1 / inverse
-            inverse = _stored(inverse, family, self.n_components, X.shape[1])
-        given = GMMParams(self.weights_init, self.means_init, inverse)
-        estimated = given
-        if responsibilities is not None:
-            rows = (_padded(X), _padded(responsibilities), _padded(weights))
-            estimated = from_responsibilities(*rows, family=family, ridge=float(self.reg_covar))
-        return GMMParams(*(jnp.asarray(e if g is None else g, X.dtype) for g, e in zip(given, estimated, strict=True)))
+            if partition.responsibilities is not None:
+                belonging[index, np.flatnonzero(counted)] = partition.responsibilities
+        return given, None if partition.responsibilities is None else belonging
 
     def _check_parameters(self, X: np.ndarray, xp: Any = None) -> None:
         if self.precisions_init is not None and self.covariance_type not in TYPES:
@@ -331,7 +325,8 @@ def _padded(values: np.ndarray) -> np.ndarray:
 
 @partial(jax.jit, static_argnames=("family", "max_iter", "is_accelerated"))
 def _best(
-    starts: GMMParams,
+    given: GMMParams,
+    belonging: Array | None,
     x: Array,
     weights: Array,
     reg_covar: Array,
@@ -342,6 +337,13 @@ def _best(
     is_accelerated: bool,
 ) -> FitResult:
     """The best fit of all starts, with one scale for all features, as the ridge is one for all."""
+    if belonging is None:
+        starts = jax.tree.map(lambda leaf: leaf[None], given)
+    else:
+        estimate = partial(from_responsibilities, family=family, ridge=reg_covar)
+        estimated = jax.vmap(lambda belonging: estimate(x, belonging, weights))(belonging)
+        pairs = zip(given, estimated, strict=True)
+        starts = GMMParams(*(e if g is None else jnp.broadcast_to(g, e.shape) for g, e in pairs))
     n_starts, k, d = starts.means.shape
     scale = standardisation(x, weights, per_feature=False)
     ridge, tol = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2, jnp.asarray(tol, x.dtype)
