@@ -153,14 +153,15 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
             inverse = _stored(inverse, get_family(self.covariance_type), self.n_components, X.shape[1])
         given = GMMParams(self.weights_init, self.means_init, inverse)
         given = jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), given)
-        counted, random_state = weights > 0, check_random_state(self.random_state)
+        counted, random_state = np.flatnonzero(weights > 0), check_random_state(self.random_state)
+        rows = X[counted]
         partition = _Partition(**self.get_params(deep=False))
         belonging = np.zeros((self.n_init, len(_padded(weights)), self.n_components), X.dtype)
         for index in range(self.n_init):
             self._print_verbose_msg_init_beg(index)
-            partition._initialize_parameters(X[counted], random_state)
+            partition._initialize_parameters(rows, random_state)
             if partition.responsibilities is not None:
-                belonging[index, np.flatnonzero(counted)] = partition.responsibilities
+                belonging[index, counted] = partition.responsibilities
         return given, None if partition.responsibilities is None else belonging
 
     def _check_parameters(self, X: np.ndarray, xp: Any = None) -> None:

@@ -206,7 +206,7 @@ def test_result_is_scored_by_its_own_parameters(dtype):
     assert not np.isnan(best.history[: int(best.n_iter)]).any()
 
 
-@pytest.mark.parametrize("max_iter", [0, 10, 60])
+@pytest.mark.parametrize("max_iter", [0, 10, 50, 60])
 def test_max_iter_is_the_limit_across_both_phases(max_iter, x64):
     best = jaxgmm.fit(KEY, FAITHFUL, 4, n_init=4, tol=0.0, max_iter=max_iter).best
     assert (best.status, best.n_iter, best.history.shape) == (Status.MAX_ITER, max_iter, (max_iter,))
