@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.typing import ArrayLike
 
 try:
     from sklearn import mixture
@@ -24,12 +25,11 @@ except ModuleNotFoundError as error:
     ) from None
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.mixture._gaussian_mixture import _compute_precision_cholesky
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from . import checks
+from . import checks, linalg
 from .acceleration import momentum
 from .families import FAMILIES, Family, get_family
 from .fitting import restore, standardisation, standardise, standardise_params
@@ -52,6 +52,11 @@ _NUMPY = {"xp": np} if _TAKES_NAMESPACE else {}
 DID_NOT_CONVERGE = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
     "check for degenerate data. The fit's status: {}."
+)
+SINGULAR = (
+    "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
+    "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "
+    "the input data."
 )
 
 
@@ -127,14 +132,15 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         self._check_parameters(X)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
         with jax.enable_x64(X.dtype == np.float64):
-            result = _best(
+            best = _best(
                 *self._starts(X, weights),
                 *(_padded(X), _padded(weights), float(self.reg_covar), TOL_SHARE * self.tol),
                 family=get_family(self.covariance_type),
                 max_iter=self.max_iter,
                 is_accelerated=self.max_iter >= FEWEST_ACCELERATED and not self.warm_start,
             )
-        self._keep(jax.device_get(result), weights.sum())
+        result, inverse = jax.device_get(best)
+        self._keep(result, inverse, weights.sum())
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
@@ -172,10 +178,10 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
             )
         super()._check_parameters(X, **_NUMPY)
 
-    def _keep(self, result: FitResult, total_weight: float) -> None:
+    def _keep(self, result: FitResult, inverse: np.ndarray, total_weight: float) -> None:
         """The attributes of a fit."""
         best = result.best
-        shown = _shown(best.params, _type_of(get_family(self.covariance_type)))
+        shown = _shown(best.params, inverse, _type_of(get_family(self.covariance_type)))
         self.__dict__.update({name: getattr(shown, name) for name in FITTED})
         self.n_iter_, self.status_ = int(best.n_iter), Status(int(best.status))
         bounds = np.append(best.history[: self.n_iter_], best.log_likelihood) / total_weight
@@ -275,7 +281,8 @@ def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
     (k, d), shape = params.means.shape, params.covariances.shape
     of_matrices = "full" if shape[0] == k else "tied"
     of_diagonals = "diag" if shape[-1] == d else "spherical"
-    model = _shown(params, of_matrices if len(shape) == 3 else of_diagonals, **arguments)
+    inverse = linalg.factorize(params.covariances, d).inverse
+    model = _shown(params, inverse, of_matrices if len(shape) == 3 else of_diagonals, **arguments)
     model.n_features_in_, model.n_iter_, model.converged_ = d, 0, True
     model.lower_bound_, model.lower_bounds_ = -np.inf, []
     return model
@@ -297,16 +304,17 @@ def _type_of(family: Family) -> str:
     return "tied" if family.letters == "EEE" else "full"
 
 
-def _shown(params: GMMParams, covariance_type: str, **arguments: Any) -> mixture.GaussianMixture:
-    """An estimator of scikit-learn's with these parameters."""
-    weights, means, covariances = (np.array(leaf) for leaf in params)
-    if covariances.ndim == 2:
-        covariances = np.repeat(covariances, len(means) // len(covariances), axis=0)
-    if covariance_type in ("tied", "spherical"):
-        covariances = covariances[0] if covariance_type == "tied" else covariances[:, 0]
+def _shown(params: GMMParams, inverse: ArrayLike, covariance_type: str, **arguments: Any) -> mixture.GaussianMixture:
+    """An estimator of scikit-learn's with these parameters and inverse Cholesky factors."""
+    weights, means, covariances, factors = (np.array(leaf) for leaf in (*params, inverse))
+    if not np.isfinite(factors).all():
+        raise ValueError(SINGULAR)
+    if covariance_type in ("full", "tied"):
+        factors = factors.swapaxes(1, 2)
+    part: Any = {"tied": 0, "spherical": (..., 0)}.get(covariance_type, ...)
+    spread = (np.repeat(values, len(means) // len(values), axis=0)[part] for values in (covariances, factors))
     model = mixture.GaussianMixture(len(means), covariance_type=covariance_type, **arguments)
-    factors = _compute_precision_cholesky(covariances, covariance_type)
-    model._set_parameters((weights, means, covariances, factors))
+    model._set_parameters((weights, means, *spread))
     return model
 
 
@@ -336,8 +344,8 @@ def _best(
     family: Family,
     max_iter: int,
     is_accelerated: bool,
-) -> FitResult:
-    """The best fit of all starts, with one scale for all features, as the ridge is one for all."""
+) -> tuple[FitResult, Array]:
+    """The best fit of all starts, with one scale for all features, as the ridge is one for all; and L^-1."""
     if belonging is None:
         starts = jax.tree.map(lambda leaf: leaf[None], given)
     else:
@@ -353,4 +361,5 @@ def _best(
     accelerate = momentum() if is_accelerated else None
     chunk_size = chunk_rows(min(n_starts, RULES.width) * k, d, x.dtype.itemsize)
     result = race_of_one(starts, problem, family, max_iter, chunk_size, RULES, accelerate)
-    return restore(result, scale, weights, sort=False)
+    result = restore(result, scale, weights, sort=False)
+    return result, linalg.factorize(result.best.params.covariances, d).inverse
