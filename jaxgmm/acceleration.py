@@ -212,28 +212,29 @@ class Units(NamedTuple):
 class Course(NamedTuple):
     """What an accelerated loop carries beside its answer."""
 
+    units: Units  # of the start
     is_guess: Array  # () whether the candidate comes from a proposal
     tried: Array  # (p,) what the candidate comes from
     memory: Any
 
 
-def begin(accelerate: Accelerator, units: Units, params: GMMParams) -> Course:
+def begin(accelerate: Accelerator, params: GMMParams) -> Course:
     """Nothing known but the start."""
+    units = _units_of(params)
     vector = _to_vector(units, params)
-    return Course(jnp.asarray(False), vector, accelerate.start(vector))
+    return Course(units, jnp.asarray(False), vector, accelerate.start(vector))
 
 
 def extrapolate(
     accelerate: Accelerator,
     course: Course,
-    units: Units,
     params: GMMParams,
     stats: Stats,
     ridge: Array,
     was_refused: Array,
 ) -> tuple[Stats, Course]:
     """The statistics to go on from, about ``params``: a proposal, where there is a useful one, else ``stats``."""
-    now = moments(params, stats, ridge)
+    now, units = moments(params, stats, ridge), course.units
     reached = _to_vector(units, now)
     proposal, is_useful, memory = accelerate.propose(course.memory, course.tried, reached)
     guess = _to_stats(_to_params(units, proposal, now), params, stats, ridge)
@@ -241,10 +242,10 @@ def extrapolate(
     is_guess = is_useful & ~was_refused & is_finite
     memory = jax.tree.map(partial(jnp.where, was_refused), accelerate.forget(course.memory), memory)
     chosen = jax.tree.map(partial(jnp.where, is_guess), guess, stats)
-    return chosen, Course(is_guess, jnp.where(is_guess, proposal, reached), memory)
+    return chosen, Course(units, is_guess, jnp.where(is_guess, proposal, reached), memory)
 
 
-def units_of(params: GMMParams) -> Units:
+def _units_of(params: GMMParams) -> Units:
     """The mean and standard deviations of a mixture; one where features share a variance."""
     k, d = params.means.shape
     shares = params.weights[:k] / params.weights[:k].sum()

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
+from jax.custom_batching import custom_vmap
 from jax.typing import ArrayLike
 
-from . import acceleration, checks, expectation, maximization, mixture, priors
+from . import acceleration, checks, expectation, lanes, maximization, mixture, priors
 from .acceleration import Accelerator, Course
 from .families import FULL, Family
 from .maximization import Penalty
@@ -21,6 +22,8 @@ EStep = Callable[[GMMParams, Array, Array], Stats]
 MStep = Callable[[GMMParams, Stats], GMMParams]
 
 _RUNNING = -1
+DENSITIES_ON_CPU, DENSITIES_ELSEWHERE = 2**17, 2**24  # of rows under components that keep a machine busy
+SHARING = 16  # runs on the same rows that go side by side whatever their number
 
 
 def em(
@@ -48,9 +51,11 @@ def em(
     most what its penalty gains. Values are not checked here: NaN in ``x``, negative weights or a start that is no
     mixture come back as a :class:`Status`, with the last good parameters.
 
-    Works under ``jit``, and under ``vmap`` over starts, weights and data sets, where a lane that fails leaves the
-    others alone. The loop's length is not known in advance, so reverse-mode ``grad`` does not pass through it; forward
-    mode does.
+    Works under ``jit``, and under ``vmap`` over starts, weights and data sets: some run side by side, and as one ends
+    the next takes its lane, so that thousands do not wait for the slowest, and one that fails leaves the others alone
+    (with steps of your own all run together, until the last ends). Where data sets are spread over devices, use
+    ``jax.shard_map`` with ``check_vma=False``: each device then runs its own. The loop's length is not known in
+    advance, so reverse-mode ``grad`` does not pass through it; forward mode does.
 
     Args:
         params: the start, k components in d features, stored as ``family`` stores them.
@@ -97,8 +102,34 @@ def em(
     max_iter = checks.as_integer(max_iter, "max_iter", 0)
     if prior is not None:
         prior = checks.as_prior(prior, params.means)
-    options = (family, e_step, m_step, accelerate, chunk_size)
-    return go_on(nothing_yet(params, max_iter), x, weights, ridge, tol, prior, jnp.int32(max_iter), *options)
+    options = Options(family, e_step, m_step, accelerate, chunk_size)
+    return _em(nothing_yet(params, max_iter), Problem(x, weights, ridge, tol, prior), jnp.int32(max_iter), options)
+
+
+class Problem(NamedTuple):
+    """What to fit."""
+
+    rows: Array  # (n, d)
+    weights: Array  # (n,)
+    ridge: Array  # ()
+    tol: Array  # ()
+    prior: Prior | None
+
+
+class Options(NamedTuple):
+    """How to fit; static under ``jit``."""
+
+    family: Family
+    e_step: EStep | None = None
+    m_step: MStep | None = None
+    accelerate: Accelerator | None = None
+    chunk_size: int | None = None
+
+
+class _Task(NamedTuple):
+    begun: EMResult  # without its history, which is written elsewhere
+    problem: Problem
+    limit: Array  # () iterations in all
 
 
 def nothing_yet(start: GMMParams, max_iter: int) -> EMResult:
@@ -106,6 +137,70 @@ def nothing_yet(start: GMMParams, max_iter: int) -> EMResult:
     dtype = start.means.dtype
     history = jnp.full(max_iter, jnp.nan, dtype)
     return EMResult(start, jnp.asarray(-jnp.inf, dtype), history, jnp.int32(0), jnp.int32(Status.MAX_ITER))
+
+
+@partial(jax.jit, static_argnums=3)
+def _em(begun: EMResult, problem: Problem, limit: Array, options: Options) -> EMResult:
+    """:func:`go_on`, which under ``vmap`` takes lanes."""
+    if options.e_step or options.m_step:  # which may close over what the rule must not see
+        return go_on(begun, problem, limit, options)
+
+    @custom_vmap
+    def run(begun: EMResult, problem: Problem, limit: Array) -> EMResult:
+        return go_on(begun, problem, limit, options)
+
+    @run.def_vmap
+    def run_each(size: int, batched: Any, begun: EMResult, problem: Problem, limit: Array) -> Any:
+        begun, limit = lanes.repeated(size, (batched[0], batched[2]), (begun, limit))
+        per = jax.tree.map(int, batched[1])
+        result = go_on_each(begun, problem, per, limit, options, jnp.ones(size, bool))
+        return result, jax.tree.map(lambda _: True, result)
+
+    result: EMResult = run(begun, problem, limit)
+    return result
+
+
+def go_on(begun: EMResult, problem: Problem, limit: Array, options: Options) -> EMResult:
+    """A result that ``limit`` iterations in all may lead to; what has stopped for another reason stays as it is."""
+    task = _Task(begun._replace(history=begun.history[:0]), problem, limit)
+    result, history = lanes.alone(_loop(options), task, begun.history)
+    return cast(EMResult, result._replace(history=history))
+
+
+def go_on_each(
+    begun: EMResult,
+    problem: Problem,
+    per: Problem,
+    limit: Array,
+    options: Options,
+    wanted: Array,
+    width: int | None = None,
+) -> EMResult:
+    """:func:`go_on` of those of many that are wanted; the others stay as they are.
+
+    Args:
+        begun: with a leading axis.
+        problem: what to fit, its leaves shared as ``per`` says.
+        per: for each leaf of ``problem`` how many in a row share an entry of its leading axis; 0 if all share it and it
+            has no such axis.
+        limit: with a leading axis.
+        options: how to fit.
+        wanted: with a leading axis.
+        width: how many run side by side; by default chosen from shapes and backend.
+    """
+    of_all = begun.history
+    begun = begun._replace(history=of_all[:, :0])
+    each = _Task(jax.tree.map(lambda _: 1, begun), per, 1)  # type: ignore[arg-type]
+    width = width or lanes_for(problem, begun.params.means.shape[1], bool(per.rows))
+    task = _Task(begun, problem, limit)
+    result, history = lanes.in_turn(_loop(options), task, each, begun, of_all, wanted, width)
+    return cast(EMResult, result._replace(history=history))
+
+
+def lanes_for(problem: Problem, n_components: int, is_each_its_own: bool) -> int:
+    """How many runs side by side keep the machine busy; those on the same rows share work."""
+    densities = DENSITIES_ON_CPU if jax.default_backend() == "cpu" else DENSITIES_ELSEWHERE
+    return max(1 if is_each_its_own else SHARING, densities // (problem.rows.shape[-2] * n_components))
 
 
 class _Look(NamedTuple):
@@ -129,69 +224,67 @@ class _State(NamedTuple):
     course: Course | None
 
 
-@partial(jax.jit, static_argnums=(7, 8, 9, 10, 11))
-def go_on(
-    begun: EMResult,
-    x: Array,
-    weights: Array,
-    ridge: Array,
-    tol: Array,
-    prior: Prior | None,
-    limit: Array,
-    family: Family,
-    e_step: EStep | None,
-    m_step: MStep | None,
-    accelerate: Accelerator | None,
-    chunk_size: int | None,
-) -> EMResult:
-    """A result that ``limit`` iterations in all may lead to; what has stopped for another reason stays as it is.
+def _loop(options: Options) -> lanes.Loop:
+    return lanes.Loop(
+        begin=partial(_begin, options),
+        advance=partial(_advance, options),
+        is_running=lambda state: state.result.status == _RUNNING,
+        entry=lambda state: (state.result.n_iter, state.result.log_likelihood),
+        finish=_finish,
+    )
 
-    The history is that of the iterations from here on.
-    """
-    start = begun.params
-    maximize = m_step or partial(maximization.m_step, family=family, ridge=ridge, prior=prior)
-    log_prior = partial(priors.log_prior, prior=prior) if prior is not None else lambda params: 0.0
-    weights = jnp.where(weights >= 0, weights, jnp.nan)
-    units = acceleration.units_of(start)
 
-    def look_at(params: GMMParams) -> _Look:
-        frame = mixture.frame(params)
-        stats = e_step(params, x, weights) if e_step else expectation.expect(params, frame, x, weights, chunk_size)
-        stats = stats._replace(log_likelihood=stats.log_likelihood + log_prior(params))
-        return _Look(frame, stats, maximization.penalty(frame.factor, params.covariances))
-
-    def advance(state: _State) -> _State:
-        look, counts = look_at(state.candidate), state.stats.counts[: len(start.means)]
-        allowance = maximization.ridge_allowance(state.penalty, look.penalty, counts, ridge)
-        if family.constrained:  # the start may lie outside the family, where more likelihood is to be had
-            allowance = jnp.where(state.iteration == 1, jnp.inf, allowance)
-        place = state.iteration - begun.n_iter  # in the history, which begins here
-        is_refused, state = _judge(state, look, allowance, tol, limit, place)
-        params, stats, course = state.result.params, state.stats, state.course
-        if accelerate and course:
-            stats, course = acceleration.extrapolate(accelerate, course, units, params, stats, ridge, is_refused)
-        candidate = _nan_unless(state.result.status == _RUNNING, maximize(params, stats))
-        return state._replace(candidate=candidate, course=course)
-
+def _begin(options: Options, task: _Task) -> _State:
+    begun, start = task.begun, task.begun.params
     is_open = begun.status == Status.MAX_ITER
     entering = begun._replace(
-        log_likelihood=jnp.where(is_open, -jnp.inf, begun.log_likelihood + log_prior(start)),
-        history=jnp.append(begun.history, jnp.asarray(jnp.nan, x.dtype)),
+        log_likelihood=jnp.where(is_open, -jnp.inf, begun.log_likelihood + _log_prior(start, task.problem)),
         status=jnp.where(is_open, jnp.int32(_RUNNING), begun.status),
     )
     empty = Stats(*(jnp.zeros_like(leaf) for leaf in (begun.log_likelihood, *start[:3])))
-    course = acceleration.begin(accelerate, units, start) if accelerate else None
-    candidate = _nan_unless((entering.status == _RUNNING) & _is_mixture(start), start)
-    nothing = Penalty(*[jnp.zeros(len(start.covariances), x.dtype)] * 2)
-    gain = jnp.asarray(jnp.inf, x.dtype)
-    state = _State(entering, empty, nothing, candidate, gain, begun.n_iter, jnp.int32(0), course)
-    result = lax.while_loop(lambda state: state.result.status == _RUNNING, advance, state).result
-    return result._replace(log_likelihood=result.log_likelihood - log_prior(result.params), history=result.history[:-1])
+    course = acceleration.begin(options.accelerate, start) if options.accelerate else None
+    candidate = _nan_unless(is_open & _is_mixture(start), start)
+    nothing = Penalty(*[jnp.zeros_like(start.covariances, shape=len(start.covariances))] * 2)
+    gain = jnp.full_like(begun.log_likelihood, jnp.inf)
+    return _State(entering, empty, nothing, candidate, gain, begun.n_iter, jnp.int32(0), course)
 
 
-def _judge(
-    state: _State, look: _Look, allowance: Array, tol: Array, limit: Array, place: Array
-) -> tuple[Array, _State]:
+def _advance(options: Options, task: _Task, state: _State) -> _State:
+    """Look at the candidate, accept or refuse it, and make the next."""
+    family, e_step, m_step, accelerate, chunk_size = options
+    x, weights, ridge, tol, prior = task.problem
+    params = state.candidate
+    weights = jnp.where(weights >= 0, weights, jnp.nan)
+
+    frame = mixture.frame(params)
+    stats = e_step(params, x, weights) if e_step else expectation.expect(params, frame, x, weights, chunk_size)
+    stats = stats._replace(log_likelihood=stats.log_likelihood + _log_prior(params, task.problem))
+    look = _Look(frame, stats, maximization.penalty(frame.factor, params.covariances))
+
+    counts = state.stats.counts[: len(params.means)]
+    allowance = maximization.ridge_allowance(state.penalty, look.penalty, counts, ridge)
+    if family.constrained:  # the start may lie outside the family, where more likelihood is to be had
+        allowance = jnp.where(state.iteration == 1, jnp.inf, allowance)
+    is_refused, state = _judge(state, look, allowance, tol, task.limit)
+
+    params, stats, course = state.result.params, state.stats, state.course
+    if accelerate and course:
+        stats, course = acceleration.extrapolate(accelerate, course, params, stats, ridge, is_refused)
+    maximize = m_step or partial(maximization.m_step, family=family, ridge=ridge, prior=prior)
+    candidate = _nan_unless(state.result.status == _RUNNING, maximize(params, stats))
+    return state._replace(candidate=candidate, course=course)
+
+
+def _finish(task: _Task, state: _State) -> EMResult:
+    result = state.result
+    return result._replace(log_likelihood=result.log_likelihood - _log_prior(result.params, task.problem))
+
+
+def _log_prior(params: GMMParams, problem: Problem) -> ArrayLike:
+    return 0.0 if problem.prior is None else priors.log_prior(params, problem.prior)
+
+
+def _judge(state: _State, look: _Look, allowance: Array, tol: Array, limit: Array) -> tuple[Array, _State]:
     """Whether the candidate, given a look at it, is refused; and the state that this leads to."""
     result, candidate, stats = state.result, state.candidate, look.stats
     is_guess = jnp.asarray(False) if state.course is None else state.course.is_guess
@@ -205,12 +298,8 @@ def _judge(
         [jnp.int32(_RUNNING), refusal, jnp.int32(Status.CONVERGED), jnp.int32(Status.MAX_ITER)],
         jnp.int32(_RUNNING),
     )
-    reached = EMResult(
-        params=candidate,
-        log_likelihood=stats.log_likelihood,
-        history=result.history.at[place].set(stats.log_likelihood),
-        n_iter=state.iteration,
-        status=status,
+    reached = result._replace(
+        params=candidate, log_likelihood=stats.log_likelihood, n_iter=state.iteration, status=status
     )
     stayed = result._replace(
         log_likelihood=jnp.where(jnp.isneginf(result.log_likelihood), stats.log_likelihood, result.log_likelihood),

@@ -11,20 +11,20 @@ from jax.typing import ArrayLike
 
 from . import checks, linalg
 from .acceleration import Accelerator, momentum
-from .driver import go_on, nothing_yet
+from .driver import Options, Problem, go_on, nothing_yet
 from .families import FULL, Family, get_family
 from .maximization import from_responsibilities
 from .mixture import chunk_rows
 from .noise import rescaled, with_noise
 from .progress import clock
-from .racing import Problem, Rules, race_of_one
+from .racing import Rules, race_of_one
 from .seeding import Seeding, kmeans_plus_plus, random_rows
 from .types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior
 
 RULES = Rules(stretch=50, keep=4, width=4)
 SEEDING_ROWS = 8192  # rows that seeding looks at
 ON_SAMPLE = 20  # iterations that they alone see, where there are more
-AFTER_SAMPLE = Rules(stretch=50, keep=4, width=1, first=1)  # many rows keep the machine busy, and none waits
+AFTER_SAMPLE = Rules(stretch=1, keep=4, width=1)  # many rows keep the machine busy, and none waits
 
 
 def fit(
@@ -56,7 +56,8 @@ def fit(
     spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses to the
     size of the ridge, where the likelihood is unbounded, or that lies on a handful of nearly collinear rows.
 
-    Works under ``jit`` and under ``vmap`` over keys, data sets and weights.
+    Works under ``jit`` and under ``vmap`` over keys, data sets and weights: thousands of small data sets, ragged ones
+    with weight zero for what is missing, take turns in one program, as under :func:`jaxgmm.em`.
 
     Args:
         key: a JAX random key.
@@ -153,7 +154,7 @@ def _fit(
     scale = standardisation(x, weights, family.scale_equivariant)
     problem = standardise(scale, x, weights, ridge, tol, prior)
     problem = with_relative_ridge(problem, family.structure(n_components, x.shape[1]))
-    rules, chunk_size = RULES, chunk_rows(min(n_init, RULES.width) * n_components, x.shape[1], x.dtype.itemsize)
+    rules, chunk_size = RULES, chunk_rows(min(n_init, RULES.width or 1) * n_components, x.shape[1], x.dtype.itemsize)
     if start is None:
         keys = jax.random.split(key, n_init + 1)
         sample = _sample(keys[n_init], problem, n_components)
@@ -165,8 +166,8 @@ def _fit(
             starts, rules = _improved(starts, sample, family, chunk_size, accelerate), AFTER_SAMPLE
     else:
         starts = jax.tree.map(lambda leaf: leaf[None], standardise_params(start, scale))
-    chunks = chunk_size if rules.width > 1 else None
-    result = race_of_one(starts, problem, family, max_iter, chunks, rules, accelerate)
+    options = Options(family, accelerate=accelerate, chunk_size=chunk_size if rules.width != 1 else None)
+    result = race_of_one(starts, problem, max_iter, rules, options)
     return restore(result, scale, weights, start is None, getattr(start, "noise", noise))
 
 
@@ -197,8 +198,8 @@ def _improved(
     starts: GMMParams, problem: Problem, family: Family, chunk_size: int, accelerate: Accelerator | None
 ) -> GMMParams:
     """Starts after some EM iterations."""
-    options = (problem.prior, jnp.int32(ON_SAMPLE), family, None, None, accelerate, chunk_size)
-    return jax.vmap(lambda start: go_on(nothing_yet(start, 0), *problem[:4], *options).params)(starts)
+    options = Options(family, accelerate=accelerate, chunk_size=chunk_size)
+    return jax.vmap(lambda start: go_on(nothing_yet(start, 0), problem, jnp.int32(ON_SAMPLE), options).params)(starts)
 
 
 def _largest_first(params: GMMParams) -> GMMParams:

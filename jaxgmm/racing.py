@@ -1,4 +1,4 @@
-"""Many starts of many models at once: those that lead go on, in stretches, so that nobody waits for the slowest."""
+"""Many starts of many models at once: all run a stretch, and those that lead then go on."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -7,25 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
+from jax.custom_batching import custom_vmap
 
 from . import linalg
-from .acceleration import Accelerator, momentum
-from .driver import go_on, nothing_yet
-from .families import Family
+from .driver import Options, Problem, go_on_each, nothing_yet
+from .lanes import repeated
 from .priors import log_prior
 from .types import EMResult, FitResult, GMMParams, Prior, Status
-
-Standing = tuple[EMResult, Array]  # where each start has got to, and what it climbs
-
-
-class Problem(NamedTuple):
-    """What to fit, standardised."""
-
-    rows: Array  # (n, d); zero where the weight is
-    weights: Array  # (n,)
-    ridge: Array  # ()
-    tol: Array  # ()
-    prior: Prior | None
 
 
 class Measure(NamedTuple):
@@ -38,21 +26,14 @@ class Measure(NamedTuple):
 class Rules(NamedTuple):
     """How starts compete."""
 
-    stretch: int  # EM iterations between looks at who leads
-    keep: int  # of so many starts of a model one goes on after the first stretch
-    width: int  # starts that run side by side
+    stretch: int  # EM iterations before the look at who leads
+    keep: int  # of so many starts of a model one goes on
+    width: int | None = None  # starts that run side by side; by default what keeps the machine busy
     trusted: int = 0  # starts of a model, its first, that go on whatever their place
-    first: int | None = None  # iterations of the first stretch, where it is a shorter one
 
 
 def race(
-    starts: GMMParams,
-    problem: Problem,
-    family: Family,
-    max_iter: int,
-    chunk_size: int | None,
-    rules: Rules,
-    accelerate: Accelerator | None = momentum(),  # noqa: B008  (a constant)
+    starts: GMMParams, problem: Problem, is_by_model: Problem, max_iter: int, rules: Rules, options: Options
 ) -> FitResult:
     """The best of several starts of each of several models, in standardised units.
 
@@ -61,80 +42,77 @@ def race(
 
     Args:
         starts: mixtures with two leading axes, ``(models, starts, ...)``.
-        problem: what to fit; its prior, if any, has a leading axis, one for each model.
-        family: the covariance family.
+        problem: what to fit.
+        is_by_model: for each leaf of ``problem`` whether it has a leading axis, one for each model.
         max_iter: most M-steps of each start.
-        chunk_size: rows per chunk of the E-step; None for those of one mixture alone.
         rules: how starts compete.
-        accelerate: see :func:`jaxgmm.em`.
+        options: how to fit.
 
     Returns:
         :class:`FitResult` with a leading axis, one for each model.
     """
     n_models, n_starts = starts.weights.shape[:2]
-    width = min(rules.width, n_models * n_starts)
-    model = jnp.repeat(jnp.arange(n_models), n_starts)
+    stretch = min(rules.stretch, max_iter) if n_starts > 1 else max_iter
+    per = jax.tree.map(lambda has: n_starts if has else 0, is_by_model)
     is_trusted = jnp.tile(jnp.arange(n_starts) < rules.trusted, n_models)
-    run = partial(_run, problem, _measure_of(problem), family, chunk_size, accelerate, rules.stretch)
+    axes = jax.tree.map(lambda has: 0 if has else None, is_by_model)
+    measures = jax.vmap(lambda _, problem: _measure_of(problem), (0, axes))(jnp.arange(n_models), problem)
 
-    def by_model(standing: Standing) -> Standing:
-        return jax.tree.map(lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]), standing)
+    def by_model(values: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]), values)
 
-    def may_run(standing: Standing) -> Array:
+    def flat(values: Any) -> Any:
+        return jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), values)
+
+    def may_run(ended: EMResult, objective: Array) -> Array:
         """All that have not run yet; then those that lead, and have not ended."""
-        ended, objective = standing
         unfinished = ended.status == Status.MAX_ITER
         waiting = unfinished & jnp.isneginf(objective)
-        values = jax.vmap(_ranking)(*by_model(standing))
+        values = jax.vmap(_ranking)(*by_model((ended, objective)))
         places = jnp.argsort(jnp.argsort(-values, axis=1), axis=1).ravel()
         leading = (places < -(-n_starts // rules.keep)) | is_trusted
         return jnp.where(waiting.any(), waiting, unfinished & leading & (ended.n_iter < max_iter))
 
-    def turn(standing: Standing) -> Standing:
-        runs, lanes = lax.top_k(may_run(standing).astype(jnp.int32), width)
-        before = jax.tree.map(lambda leaf: leaf[lanes], standing[0])
-        steps = jnp.where(before.n_iter == 0, rules.first or rules.stretch, rules.stretch)
-        limit = jnp.minimum(before.n_iter + steps * runs, max_iter)
-        after = jax.vmap(run)(before, limit, model[lanes])
-        return jax.tree.map(lambda all_, some: all_.at[lanes].set(some), standing, after)
+    def round_(standing: tuple[EMResult, Array]) -> tuple[EMResult, Array]:
+        ended, objective = standing
+        limit = jnp.where(jnp.isneginf(objective), stretch, max_iter)
+        ended = go_on_each(ended, problem, per, limit, options, may_run(*standing), rules.width)
+        judge = jax.vmap(_judged, (0, None, None))  # the starts of one model
+        return flat(jax.vmap(judge, (0, 0, axes.prior))(by_model(ended), measures, problem.prior))
 
-    flat = jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), starts)
-    begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(flat)
-    standing = lax.while_loop(lambda standing: may_run(standing).any(), turn, (begun, begun.log_likelihood))
+    begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(flat(starts))
+    standing = lax.while_loop(lambda standing: may_run(*standing).any(), round_, (begun, begun.log_likelihood))
     ended, objective = by_model(standing)
     winner = jnp.argmax(jax.vmap(_ranking)(ended, objective), axis=1)
     best = jax.vmap(lambda results, index: jax.tree.map(lambda leaf: leaf[index], results))(ended, winner)
     return FitResult(best, ended.log_likelihood, ended.status)
 
 
-def race_of_one(starts: GMMParams, problem: Problem, *options: Any) -> FitResult:
-    """:func:`race` of starts ``(starts, ...)`` of one model, none of them with a leading axis for it."""
-    starts, prior = jax.tree.map(lambda leaf: leaf[None], (starts, problem.prior))
-    return jax.tree.map(lambda leaf: leaf[0], race(starts, problem._replace(prior=prior), *options))
+def race_of_one(starts: GMMParams, problem: Problem, max_iter: int, rules: Rules, options: Options) -> FitResult:
+    """:func:`race` of starts ``(starts, ...)`` of one model; under ``vmap``, of as many models as there are lanes."""
+
+    @custom_vmap
+    def run(starts: GMMParams, problem: Problem) -> FitResult:
+        starts = jax.tree.map(lambda leaf: leaf[None], starts)
+        by_none = jax.tree.map(lambda _: False, problem)
+        return jax.tree.map(lambda leaf: leaf[0], race(starts, problem, by_none, max_iter, rules, options))
+
+    @run.def_vmap
+    def run_each(size: int, batched: Any, starts: GMMParams, problem: Problem) -> Any:
+        starts, own = repeated(size, batched[0], starts), rules._replace(width=None)
+        result = race(starts, problem, batched[1], max_iter, own if batched[1].rows else rules, options)
+        return result, jax.tree.map(lambda _: True, result)
+
+    result: FitResult = run(starts, problem)
+    return result
 
 
-def _run(
-    problem: Problem,
-    measure: Measure,
-    family: Family,
-    chunk_size: int | None,
-    accelerate: Accelerator | None,
-    stretch: int,
-    begun: EMResult,
-    limit: Array,
-    model: Array,
-) -> Standing:
-    """EM of one start up to ``limit`` iterations in all; with a collapsed component it comes back DEGENERATE."""
-    prior = jax.tree.map(lambda leaf: leaf[model], problem.prior)
-    ahead = jnp.arange(min(stretch + 1, len(begun.history)), dtype=jnp.int32)
-    part = begun.history.at[begun.n_iter + ahead]  # the loop carries no more of the history than it adds to
-    entering = begun._replace(history=part.get(mode="fill", fill_value=jnp.nan))
-    result = go_on(entering, *problem[:4], prior, limit, family, None, None, accelerate, chunk_size)
-    history = part.set(result.history)
-    collapsed = has_collapsed(result.params, measure) & (result.status <= Status.MAX_ITER)
-    status = jnp.where(collapsed, jnp.int32(Status.DEGENERATE), result.status)
-    objective = result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
-    return result._replace(history=history, status=status), objective
+def _judged(ended: EMResult, measure: Measure, prior: Prior | None) -> tuple[EMResult, Array]:
+    """A result, DEGENERATE where a component collapsed, and what it climbs."""
+    collapsed = has_collapsed(ended.params, measure) & (ended.status <= Status.MAX_ITER)
+    status = jnp.where(collapsed, jnp.int32(Status.DEGENERATE), ended.status)
+    objective = ended.log_likelihood + (0 if prior is None else log_prior(ended.params, prior))
+    return ended._replace(status=status), objective
 
 
 def _measure_of(problem: Problem) -> Measure:

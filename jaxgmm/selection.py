@@ -15,6 +15,8 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import checks, hierarchy
+from .acceleration import momentum
+from .driver import Options
 from .families import FAMILIES, FAMILIES_1D, Family, get_family, one_of
 from .fitting import (
     SEEDING_ROWS,
@@ -34,7 +36,8 @@ from .types import EMResult, FitError, FitResult, GMMParams, Prior, Status
 CRITERIA = ("bic", "icl", "aic", "cv")
 N_FOLDS = 10
 # A dozen fill the vector units, more would wait for each other; from mclust's partition, the first, EM goes to the end.
-RULES = Rules(stretch=20, keep=3, width=12, trusted=1)
+WIDTH = 12
+RULES = Rules(stretch=20, keep=3, width=WIDTH, trusted=1)
 
 PriorRule = Callable[[Array, Array, Array, Family], Prior]  # (x, weights, n_components, family) -> Prior
 
@@ -239,7 +242,7 @@ def _search(
 
     def fit(weights: Array) -> FitResult:
         scale = standardisation(x, weights, per_feature)
-        chunk_size = chunk_rows(most * RULES.width, x.shape[1], x.dtype.itemsize)
+        chunk_size = chunk_rows(most * WIDTH, x.shape[1], x.dtype.itemsize)
         bare = standardise(scale, x, weights, ridge, tol, None)
         bare = with_relative_ridge(bare, family.structure(most, x.shape[1]))
         rows, row_weights = bare.rows[sample], weights[sample]
@@ -255,7 +258,9 @@ def _search(
             return standardise_prior(lax.switch(which, rules, number), scale)
 
         problem = bare._replace(prior=jax.vmap(prior_of)(numbers))
-        best = race(jax.vmap(jax.vmap(start))(labels), problem, family, max_iter, chunk_size, RULES)
+        by_number = jax.tree.map(lambda _: False, bare)._replace(prior=jax.tree.map(lambda _: True, problem.prior))
+        options = Options(family, accelerate=momentum(), chunk_size=chunk_size)
+        best = race(jax.vmap(jax.vmap(start))(labels), problem, by_number, max_iter, RULES, options)
         return jax.vmap(lambda result: restore(result, scale, weights, True))(best)
 
     def uncertainty(params: GMMParams) -> Array:

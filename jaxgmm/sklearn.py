@@ -31,6 +31,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from . import checks, linalg
 from .acceleration import momentum
+from .driver import Options
 from .families import FAMILIES, Family, get_family
 from .fitting import restore, standardisation, standardise, standardise_params
 from .maximization import from_responsibilities
@@ -358,8 +359,8 @@ def _best(
     ridge, tol = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2, jnp.asarray(tol, x.dtype)
     problem = standardise(scale, x, weights, ridge, tol, None)
     starts = jax.vmap(partial(standardise_params, scale=scale))(starts)
-    accelerate = momentum() if is_accelerated else None
-    chunk_size = chunk_rows(min(n_starts, RULES.width) * k, d, x.dtype.itemsize)
-    result = race_of_one(starts, problem, family, max_iter, chunk_size, RULES, accelerate)
+    chunk_size = chunk_rows(min(n_starts, RULES.width or 1) * k, d, x.dtype.itemsize)
+    options = Options(family, accelerate=momentum() if is_accelerated else None, chunk_size=chunk_size)
+    result = race_of_one(starts, problem, max_iter, RULES, options)
     result = restore(result, scale, weights, sort=False)
     return result, linalg.factorize(result.best.params.covariances, d).inverse

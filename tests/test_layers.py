@@ -11,7 +11,7 @@ ROOT = Path(jaxgmm.__file__).parent
 ORDER = [
     *("progress", "types", "linalg", "jacobi", "parsimonious", "families", "checks"),
     *("noise", "mixture", "natural", "expectation", "priors", "maximization"),
-    *("criteria", "acceleration", "driver", "seeding", "hierarchy"),
+    *("criteria", "acceleration", "lanes", "driver", "seeding", "hierarchy"),
     *("racing", "fitting", "selection", "classification", "models", "plotting"),
     *("interop", "datasets", "tables", "io", "display", "report", "sklearn", "cli", "__main__"),
 ]

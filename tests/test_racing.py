@@ -6,6 +6,8 @@ from problems import blobs
 
 import jaxgmm
 from jaxgmm import Status
+from jaxgmm.acceleration import momentum
+from jaxgmm.driver import Options
 from jaxgmm.fitting import standardisation, standardise
 from jaxgmm.racing import Rules, race
 
@@ -40,8 +42,9 @@ def starts(problem):
 
 @pytest.fixture(scope="module")
 def run(problem):
+    by_none, options = jax.tree.map(lambda _: False, problem), Options(FAMILY, accelerate=momentum(), chunk_size=120)
     return jax.jit(
-        lambda starts, max_iter: race(starts, problem, FAMILY, max_iter, 120, Rules(5, 2, WIDTH)), static_argnums=1
+        lambda starts, max_iter: race(starts, problem, by_none, max_iter, Rules(5, 2, WIDTH), options), static_argnums=1
     )
 
 
