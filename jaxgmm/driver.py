@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.custom_batching import custom_vmap
 from jax.typing import ArrayLike
 
 from . import acceleration, checks, expectation, lanes, maximization, mixture, priors
@@ -145,19 +144,13 @@ def _em(begun: EMResult, problem: Problem, limit: Array, options: Options) -> EM
     if options.e_step or options.m_step:  # which may close over what the rule must not see
         return go_on(begun, problem, limit, options)
 
-    @custom_vmap
-    def run(begun: EMResult, problem: Problem, limit: Array) -> EMResult:
-        return go_on(begun, problem, limit, options)
-
-    @run.def_vmap
-    def run_each(size: int, batched: Any, begun: EMResult, problem: Problem, limit: Array) -> Any:
+    def each(size: int, batched: Any, begun: EMResult, problem: Problem, limit: Array) -> EMResult:
         begun, limit = lanes.repeated(size, (batched[0], batched[2]), (begun, limit))
         per = jax.tree.map(int, batched[1])
-        result = go_on_each(begun, problem, per, limit, options, jnp.ones(size, bool))
-        return result, jax.tree.map(lambda _: True, result)
+        return go_on_each(begun, problem, per, limit, options, jnp.ones(size, bool))
 
-    result: EMResult = run(begun, problem, limit)
-    return result
+    run = lanes.mapped(partial(go_on, options=options), each)
+    return cast(EMResult, run(begun, problem, limit))
 
 
 def go_on(begun: EMResult, problem: Problem, limit: Array, options: Options) -> EMResult:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
+from jax.custom_batching import custom_vmap
 
 FREED = 8  # one in so many lanes has to be free before it is worth stopping to fill them
 
@@ -99,6 +100,28 @@ def in_turn(
 def _write(log: Array, place: Any, value: Array) -> Array:
     """The log with an entry more, if it has room."""
     return log.at[place].set(value, mode="drop") if log.size else log
+
+
+def mapped(one: Callable[..., Any], each: Callable[..., Any]) -> Callable[..., Any]:
+    """``one`` of some arguments, which under ``vmap`` becomes ``each`` of size, flags of what is batched, and them."""
+
+    def run(*arguments: Any) -> Any:
+        leaves, tree = jax.tree.flatten(arguments)  # a None among them would keep custom_vmap from differentiating
+
+        @custom_vmap
+        def run_flat(*leaves: Array) -> Any:
+            return one(*jax.tree.unflatten(tree, leaves))
+
+        @run_flat.def_vmap
+        def run_each(size: int, batched: list[bool], *leaves: Array) -> Any:
+            flags, arguments = jax.tree.unflatten(tree, batched), jax.tree.unflatten(tree, leaves)
+            is_batched = any(batched)  # nothing is where derivatives are taken in several directions
+            result = each(size, flags, *arguments) if is_batched else one(*arguments)
+            return result, jax.tree.map(lambda _: is_batched, result)
+
+        return run_flat(*leaves)
+
+    return run
 
 
 def repeated(size: int, batched: Any, values: Any) -> Any:

@@ -1,17 +1,16 @@
 """Many starts of many models at once: all run a stretch, and those that lead then go on."""
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
 
 from . import linalg
 from .driver import Options, Problem, go_on_each, nothing_yet
-from .lanes import repeated
+from .lanes import mapped, repeated
 from .priors import log_prior
 from .types import EMResult, FitResult, GMMParams, Prior, Status
 
@@ -91,20 +90,16 @@ def race(
 def race_of_one(starts: GMMParams, problem: Problem, max_iter: int, rules: Rules, options: Options) -> FitResult:
     """:func:`race` of starts ``(starts, ...)`` of one model; under ``vmap``, of as many models as there are lanes."""
 
-    @custom_vmap
-    def run(starts: GMMParams, problem: Problem) -> FitResult:
+    def one(starts: GMMParams, problem: Problem) -> FitResult:
         starts = jax.tree.map(lambda leaf: leaf[None], starts)
         by_none = jax.tree.map(lambda _: False, problem)
         return jax.tree.map(lambda leaf: leaf[0], race(starts, problem, by_none, max_iter, rules, options))
 
-    @run.def_vmap
-    def run_each(size: int, batched: Any, starts: GMMParams, problem: Problem) -> Any:
+    def each(size: int, batched: Any, starts: GMMParams, problem: Problem) -> FitResult:
         starts, own = repeated(size, batched[0], starts), rules._replace(width=None)
-        result = race(starts, problem, batched[1], max_iter, own if batched[1].rows else rules, options)
-        return result, jax.tree.map(lambda _: True, result)
+        return race(starts, problem, batched[1], max_iter, own if batched[1].rows else rules, options)
 
-    result: FitResult = run(starts, problem)
-    return result
+    return cast(FitResult, mapped(one, each)(starts, problem))
 
 
 def _judged(ended: EMResult, measure: Measure, prior: Prior | None) -> tuple[EMResult, Array]:

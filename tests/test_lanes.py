@@ -65,3 +65,17 @@ def test_fits_of_many_data_sets_are_those_of_one_at_a_time(n_sets, x64, monkeypa
         assert float(part.best.log_likelihood) == pytest.approx(float(alone.best.log_likelihood), rel=1e-9)
         np.testing.assert_allclose(part.best.params.means, alone.best.params.means, rtol=1e-5)
         np.testing.assert_allclose(part.best.history, alone.best.history, rtol=1e-6)
+
+
+def test_derivatives_of_many_fits_are_those_of_one_at_a_time(x64):
+    sets = jnp.stack([jnp.asarray(blobs(40)) + 0.1 * index for index in range(3)])
+    start = jaxgmm.seeding.from_labels(sets[0], jnp.arange(40) % 2, 2)
+
+    def means(shift, x):
+        return jaxgmm.em(start, x + shift[None], tol=1e-8).params.means
+
+    shift = jnp.zeros(sets.shape[2])
+    jacobians = jax.vmap(jax.jacfwd(means), (None, 0))(shift, sets)
+    np.testing.assert_allclose(jacobians[1], jax.jacfwd(means)(shift, sets[1]), rtol=1e-6, atol=1e-9)
+    columns = [jax.jvp(lambda shift: means(shift, sets[1]), (shift,), (unit,))[1] for unit in jnp.eye(len(shift))]
+    np.testing.assert_allclose(jacobians[1], jnp.stack(columns, -1), rtol=1e-6, atol=1e-9)
