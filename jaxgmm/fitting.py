@@ -6,25 +6,26 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
 from . import checks, linalg
 from .acceleration import Accelerator, momentum
-from .driver import Options, Problem, go_on, nothing_yet
+from .driver import Options, Problem
 from .families import FULL, Family, get_family
 from .maximization import from_responsibilities
 from .mixture import chunk_rows
 from .noise import rescaled, with_noise
 from .progress import clock
-from .racing import Rules, race_of_one
+from .racing import Rules, race_of_one, short_runs
 from .seeding import Seeding, kmeans_plus_plus, random_rows
-from .types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior
+from .types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status
 
 RULES = Rules(stretch=50, keep=4, width=4)
 SEEDING_ROWS = 8192  # rows that seeding looks at
 ON_SAMPLE = 20  # iterations that they alone see, where there are more
-AFTER_SAMPLE = Rules(stretch=1, keep=4, width=1)  # many rows keep the machine busy, and none waits
+LEAD = 2  # of so many starts one goes on from the sample
+AFTER_SAMPLE = Rules(stretch=1, keep=3, width=1)  # many rows keep the machine busy
 
 
 def fit(
@@ -154,21 +155,23 @@ def _fit(
     scale = standardisation(x, weights, family.scale_equivariant)
     problem = standardise(scale, x, weights, ridge, tol, prior)
     problem = with_relative_ridge(problem, family.structure(n_components, x.shape[1]))
-    rules, chunk_size = RULES, chunk_rows(min(n_init, RULES.width or 1) * n_components, x.shape[1], x.dtype.itemsize)
-    if start is None:
-        keys = jax.random.split(key, n_init + 1)
-        sample = _sample(keys[n_init], problem, n_components)
-        starts = _starts(keys[:n_init], sample, n_components, family, seedings)
-        if noise is not None:
-            region = rescaled(noise, scale.shift, scale.scale)
-            starts = jax.vmap(lambda params: with_noise(params, region))(starts)  # type: ignore[assignment]
-        if len(sample.rows) < len(x):
-            starts, rules = _improved(starts, sample, family, chunk_size, accelerate), AFTER_SAMPLE
-    else:
+    chunk_size = chunk_rows(min(n_init, RULES.width or 1) * n_components, x.shape[1], x.dtype.itemsize)
+    options = Options(family, accelerate=accelerate, chunk_size=chunk_size)
+    if start is not None:
         starts = jax.tree.map(lambda leaf: leaf[None], standardise_params(start, scale))
-    options = Options(family, accelerate=accelerate, chunk_size=chunk_size if rules.width != 1 else None)
-    result = race_of_one(starts, problem, max_iter, rules, options)
-    return restore(result, scale, weights, start is None, getattr(start, "noise", noise))
+        result = race_of_one(starts, problem, max_iter, RULES, options._replace(chunk_size=None))
+        return restore(result, scale, weights, False, getattr(start, "noise", noise))
+    keys = jax.random.split(key, n_init + 1)
+    sample = _sample(keys[n_init], problem, n_components)
+    starts = _starts(keys[:n_init], sample, n_components, family, seedings)
+    if noise is not None:
+        region = rescaled(noise, scale.shift, scale.scale)
+        starts = jax.vmap(lambda params: with_noise(params, region))(starts)
+    if len(sample.rows) == len(x):
+        result = race_of_one(starts, problem, max_iter, RULES, options)
+    else:
+        result = _race_after_sample(starts, sample, problem, max_iter, options)
+    return restore(result, scale, weights, True, noise)
 
 
 def _sample(key: Array, problem: Problem, n_components: int) -> Problem:
@@ -194,12 +197,21 @@ def _starts(
     return jax.vmap(lambda belonging: estimate(rows, belonging, weights))(jnp.concatenate(turns))
 
 
-def _improved(
-    starts: GMMParams, problem: Problem, family: Family, chunk_size: int, accelerate: Accelerator | None
-) -> GMMParams:
-    """Starts after some EM iterations."""
-    options = Options(family, accelerate=accelerate, chunk_size=chunk_size)
-    return jax.vmap(lambda start: go_on(nothing_yet(start, 0), problem, jnp.int32(ON_SAMPLE), options).params)(starts)
+def _race_after_sample(
+    starts: GMMParams, sample: Problem, problem: Problem, max_iter: int, options: Options
+) -> FitResult:
+    """All starts run shortly on the sample; those that lead there compete on all rows."""
+    ended, values = short_runs(starts, sample, ON_SAMPLE, options)
+    _, leading = lax.top_k(values, -(-len(values) // LEAD))
+    leaders = jax.tree.map(lambda leaf: leaf[leading], ended.params)
+    result = race_of_one(leaders, problem, max_iter, AFTER_SAMPLE, options._replace(chunk_size=None))
+    estimates = ended.log_likelihood * problem.weights.sum() / sample.weights.sum()
+    left = jnp.where(ended.status <= Status.MAX_ITER, jnp.int32(Status.MAX_ITER), ended.status)
+    return FitResult(
+        best=result.best,
+        log_likelihoods=estimates.at[leading].set(result.log_likelihoods),
+        statuses=left.at[leading].set(result.statuses),
+    )
 
 
 def _largest_first(params: GMMParams) -> GMMParams:

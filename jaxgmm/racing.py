@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 
 from . import linalg
-from .driver import Options, Problem, go_on_each, nothing_yet
+from .driver import Options, Problem, go_on, go_on_each, nothing_yet
 from .lanes import mapped, repeated
 from .priors import log_prior
 from .types import EMResult, FitResult, GMMParams, Prior, Status
@@ -100,6 +100,13 @@ def race_of_one(starts: GMMParams, problem: Problem, max_iter: int, rules: Rules
         return race(starts, problem, batched[1], max_iter, own if batched[1].rows else rules, options)
 
     return cast(FitResult, mapped(one, each)(starts, problem))
+
+
+def short_runs(starts: GMMParams, problem: Problem, n_iter: int, options: Options) -> tuple[EMResult, Array]:
+    """Where starts ``(starts, ...)`` get to in some iterations, and values ``(starts,)`` to choose among them by."""
+    ended = jax.vmap(lambda start: go_on(nothing_yet(start, 0), problem, jnp.int32(n_iter), options))(starts)
+    ended, objective = jax.vmap(_judged, (0, None, None))(ended, _measure_of(problem), problem.prior)
+    return ended, _ranking(ended, objective)
 
 
 def _judged(ended: EMResult, measure: Measure, prior: Prior | None) -> tuple[EMResult, Array]:
