@@ -17,7 +17,7 @@ from .types import GMMParams, Stats
 
 Block = Callable[[Array, Array], Stats]  # (rows, weights) -> Stats in a form that adds
 
-MANY_DENSITIES = 2048  # of rows under components, for which a second kernel is worth compiling
+MANY_DENSITIES = 1024  # of rows under components, for which a second kernel is worth compiling
 
 
 def e_step(

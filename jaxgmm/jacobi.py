@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from .linalg import LARGEST_ELIMINATED, by_lapack, matmul, or_one
+from .linalg import LARGEST_ELIMINATED, by_lapack, matmul, or_one, side_by_side
 
 SWEEPS = 8  # at most, up to LARGEST_ELIMINATED axes in float64; convergence is quadratic
 
@@ -42,8 +42,13 @@ def _lapack(matrices: Array) -> tuple[Array, Array]:
     return values, vectors
 
 
+@side_by_side
 def _by_rotations(matrices: Array) -> tuple[Array, Array]:
-    """Cyclic Jacobi: each rotation, of at most 45 degrees, takes one pair of entries to zero."""
+    """Cyclic Jacobi: each rotation, of at most 45 degrees, takes one pair of entries to zero.
+
+    Until what is left beside the diagonal is rounding of it, entry by entry, so that small eigenvalues are accurate too
+    (Demmel & Veselic 1992, Jacobi's method is more accurate than QR).
+    """
 
     def rotation(partner: np.ndarray, gap: Array, cross: Array) -> tuple[Array, Array]:
         first = np.sign(partner - np.arange(d)).astype(gap.dtype)[:, None]  # one of a pair: which, does not matter
@@ -56,14 +61,26 @@ def _by_rotations(matrices: Array) -> tuple[Array, Array]:
     start = jnp.moveaxis(matrices, 0, -1)
     axes = jnp.broadcast_to(jnp.eye(d, dtype=start.dtype)[:, :, None], start.shape)
     sweeps = 1 if d <= 2 else min(d + 2, SWEEPS)
-    turned, axes = lax.fori_loop(0, sweeps, lambda _, now: _sweep(now[0], now[1], rotation), (start, axes))
+
+    def goes_on(standing: tuple[Array, Array, Array]) -> Array:
+        turned, _, count = standing
+        size = jnp.sqrt(abs(turned[np.arange(d), np.arange(d)]))
+        beside = abs(turned) > d * np.finfo(turned.dtype).eps * size[:, None] * size[None]
+        return (beside & ~np.eye(d, dtype=bool)[:, :, None]).any() & (count < sweeps)
+
+    def sweep(standing: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
+        return *_sweep(*standing[:2], rotation), standing[2] + 1
+
+    turned, axes, _ = lax.while_loop(goes_on, sweep, (start, axes, jnp.int32(0)))
     values, axes = turned[np.arange(d), np.arange(d)].T, axes.transpose(2, 1, 0)
     order = jnp.argsort(values, axis=-1)
     return jnp.take_along_axis(values, order, -1), jnp.take_along_axis(axes, order[:, None, :], -1)
 
 
-def turn_common_axes(scatters: Array, variances: Array, axes: Array) -> Array:
-    r"""One sweep towards the axes that suit all scatters ``(k, d, d)`` best, given variances ``(k, d)`` along them.
+def turn_common_axes(turned: Array, variances: Array, axes: Array) -> tuple[Array, Array]:
+    r"""One sweep towards the axes that suit all scatters best, given variances ``(k, d)`` along them.
+
+    Takes and returns the scatters as they are along the axes, ``(k, d, d)``, and the axes, as columns ``(d, d)``.
 
     .. math:: \min_D \sum_j \mathrm{tr}(D \, \mathrm{diag}(v_j)^{-1} D^T W_j), \quad D^T D = I
 
@@ -79,8 +96,8 @@ def turn_common_axes(scatters: Array, variances: Array, axes: Array) -> Array:
         angle = jnp.arctan2(-cross, jnp.where(indifferent, 1, -gap))[:, None] / 2
         return jnp.cos(angle), jnp.sin(angle)
 
-    scatters = matmul(matmul(axes.T[None], scatters), axes[None])
-    return _sweep(jnp.moveaxis(scatters, 0, -1), axes.T[:, :, None], rotation)[1][:, :, 0].T
+    turned, moved = _sweep(jnp.moveaxis(turned, 0, -1), axes.T[:, :, None], rotation)
+    return jnp.moveaxis(turned, -1, 0), moved[:, :, 0].T
 
 
 def _sweep(matrices: Array, axes: Array, rotation: Rotation) -> tuple[Array, Array]:
@@ -96,8 +113,8 @@ def _sweep(matrices: Array, axes: Array, rotation: Rotation) -> tuple[Array, Arr
         between = jnp.stack([matrices[partner[i], i] for i in range(d)])
         cosine, sine = rotation(partner, own - own[partner], jnp.where(paired, between, 0))
         cosine, sine = jnp.where(paired, cosine, 1)[:, None], jnp.where(paired, sine, 0)[:, None]
-        for _ in range(2):  # rows, then columns
-            matrices = (matrices * cosine + matrices[partner] * sine).swapaxes(0, 1)
+        matrices = matrices * cosine + matrices[partner] * sine
+        matrices = matrices * cosine.swapaxes(0, 1) + matrices[:, partner] * sine.swapaxes(0, 1)
         axes = axes * cosine + axes[partner] * sine
     return matrices, axes
 

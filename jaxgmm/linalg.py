@@ -12,15 +12,38 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.custom_batching import sequential_vmap
+from jax.custom_batching import custom_vmap, sequential_vmap
 
 einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
-matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 # On CPUs LAPACK gets one matrix at a time, or none: jaxlib splits a batch over the very threads that wait for it, and
 # two large batches at once, on two cores, wait for ever (seen with jaxlib 0.10.2). Small matrices run faster side by
 # side, without LAPACK.
 LARGEST_ELIMINATED = 8  # features
+
+
+def matmul(a: Array, b: Array) -> Array:
+    """Matrix products; of many small matrices term by term, as calling for each costs more than the work."""
+    rows, inner, columns = a.shape[-2:] + b.shape[-1:] if a.ndim > 2 else (LARGEST_ELIMINATED + 1,) * 3
+    if max(rows, inner, columns) > LARGEST_ELIMINATED:
+        return jnp.matmul(a, b, precision=lax.Precision.HIGHEST)
+    return sum(a[..., i, None] * b[..., i, None, :] for i in range(inner))  # type: ignore[return-value]
+
+
+def side_by_side(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
+    """``function`` of a stack of matrices ``(k, d, d)``; under ``vmap``, of those of all lanes as one stack."""
+
+    @custom_vmap
+    def of_stack(matrices: Array) -> Any:
+        return function(matrices)
+
+    @of_stack.def_vmap
+    def of_lanes(size: int, _: Any, matrices: Array) -> Any:
+        results = of_stack(matrices.reshape(-1, *matrices.shape[2:]))
+        results = jax.tree.map(lambda leaf: leaf.reshape(size, -1, *leaf.shape[1:]), results)
+        return results, jax.tree.map(lambda _: True, results)
+
+    return of_stack
 
 
 _one_at_a_time = cast(Callable[[Callable[..., Any]], Callable[..., Any]], sequential_vmap)
@@ -66,19 +89,21 @@ def _cholesky_with_inverse_jvp(primals: Any, tangents: Any) -> Any:
     return (root, inverse), (matmul(root, whitened), -matmul(whitened, inverse))
 
 
+@side_by_side
 def _eliminate(matrices: Array) -> tuple[Array, Array]:
     """Symmetric Gaussian elimination: takes ``[A | I]`` to ``[L^T | L^-1]``, all matrices at once."""
     d = matrices.shape[-1]
-    augmented = jnp.concatenate([matrices, jnp.broadcast_to(jnp.eye(d, dtype=matrices.dtype), matrices.shape)], -1)
+    identity = jnp.broadcast_to(jnp.eye(d, dtype=matrices.dtype)[:, :, None], (d, d, len(matrices)))
+    augmented = jnp.concatenate([jnp.moveaxis(matrices, 0, -1), identity], axis=1)
 
     def eliminate(index: Array, augmented: Array) -> Array:
-        row = lax.dynamic_index_in_dim(augmented, index, -2, keepdims=False)
-        row = row / jnp.sqrt(lax.dynamic_index_in_dim(row, index, -1))
-        column = jnp.where((jnp.arange(d) > index)[None], row[:, :d], 0)
-        augmented = augmented - column[:, :, None] * row[:, None, :]
-        return jnp.where((jnp.arange(d) == index)[None, :, None], row[:, None, :], augmented)
+        row = lax.dynamic_index_in_dim(augmented, index, keepdims=False)
+        row = row / jnp.sqrt(lax.dynamic_index_in_dim(row, index))
+        column = jnp.where((jnp.arange(d) > index)[:, None], row[:d], 0)
+        augmented = augmented - column[:, None] * row[None]
+        return jnp.where((jnp.arange(d) == index)[:, None, None], row[None], augmented)
 
-    augmented = lax.fori_loop(0, d, eliminate, augmented)
+    augmented = jnp.moveaxis(lax.fori_loop(0, d, eliminate, augmented), -1, 0)
     return jnp.tril(augmented[..., :d].swapaxes(-1, -2)), augmented[..., d:]
 
 
@@ -117,12 +142,14 @@ def whitened_scatter(factor: Factor, residuals: Array, expected: Array, rows: Ar
     rounding error still grows only linearly with distance.
     """
     k, d, n = residuals.shape
-    weighted = residuals * expected[:, None, :]
-    first = matmul(weighted.reshape(k * d, n), jnp.ones((n, 1), weighted.dtype)).reshape(k, d)
+    weighted, one = (residuals * expected[:, None, :]).reshape(k * d, n), jnp.ones((1, n), residuals.dtype)
+    if len(factor.root) == k and factor.root.ndim == 3:
+        both = matmul(weighted, jnp.concatenate([one, rows]).T).reshape(k, d, d + 1)
+        return both[:, :, 0], both[:, :, 1:]
+    first = matmul(weighted, one.T).reshape(k, d)
     if factor.root.ndim == 2:
-        return first, einsum("kdn,kdn->kd", weighted, residuals)
-    weighted = pool(weighted, factor.root.shape)
-    return first, matmul(weighted.reshape(-1, n), rows.T).reshape(factor.root.shape)
+        return first, einsum("kdn,kdn->kd", weighted.reshape(k, d, n), residuals)
+    return first, matmul(weighted.reshape(k, d, n).sum(0), rows.T)[None]
 
 
 def unwhiten_scatter(factor: Factor, first: Array, second: Array, offsets: Array) -> Array:

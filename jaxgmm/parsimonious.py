@@ -14,7 +14,7 @@ import numpy as np
 from jax import Array, lax
 
 from . import jacobi
-from .linalg import einsum, factorize, matmul, or_one, pool_counts, symmetrize
+from .linalg import factorize, matmul, or_one, pool_counts, symmetrize
 
 INNER_STEPS = 3  # of the iterative ones in each M-step: EM goes on anyway
 
@@ -81,16 +81,18 @@ def along_common_axes(variances: Variances) -> Estimate:
     """Equal orientation: axes given variances along them and the other way round, in turn, from the previous axes."""
 
     def estimate(scatters: Array, counts: Array, previous: Array) -> Array:
-        def along(axes: Array) -> Array:
-            spread = einsum("da,kde,ea->ka", axes, scatters, axes)
-            return variances(jnp.maximum(spread, np.finfo(spread.dtype).tiny), counts, volumes)
+        def along(turned: Array) -> Array:
+            spread = jnp.maximum(jnp.diagonal(turned, axis1=1, axis2=2), np.finfo(turned.dtype).tiny)
+            return variances(spread, counts, jnp.ones_like(counts))
 
-        def improve(_: int, axes: Array) -> Array:
-            return jacobi.turn_common_axes(scatters, along(axes), axes)
+        def improve(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+            turned, axes = carry
+            return jacobi.turn_common_axes(turned, along(turned), axes)
 
-        volumes = jnp.ones_like(counts)
-        axes = lax.fori_loop(0, INNER_STEPS, improve, _common_axes(previous, counts))
-        return _rotated(along(axes), axes[None])
+        axes = _common_axes(previous, counts)
+        turned = matmul(matmul(axes.T[None], scatters), axes[None])
+        turned, axes = lax.fori_loop(0, INNER_STEPS, improve, (turned, axes))
+        return _rotated(along(turned), axes[None])
 
     return estimate
 
