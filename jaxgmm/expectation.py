@@ -129,7 +129,8 @@ def _nearby(x: Array) -> Array:
 
 def _over_chunks(block: Block, x: Array, weights: Array, size: int) -> Stats:
     """The sum of ``block`` over chunks of rows."""
-    size = min(len(x), size)
+    if size >= len(x):
+        return block(x, weights)
 
     def add_chunk(totals: tuple[Stats, Stats], index: Array) -> tuple[tuple[Stats, Stats], None]:
         # The last chunk reaches back to stay whole: its rows that were counted already get weight zero.

@@ -72,17 +72,18 @@ def gaussian_linkage(x: np.ndarray) -> np.ndarray:
         model-based Gaussian hierarchical clustering.
     """
     n, d = x.shape
-    size, mean, scatter = np.ones(n), x.astype(float), np.zeros((n, d, d))
+    size, mean, scatter = np.ones(n), x.T.astype(float), np.zeros((d, d, n))
     overall = x.var(0).sum() / d
 
     def cost(size: np.ndarray, scatter: np.ndarray) -> np.ndarray:
-        volume = np.where(size > d, np.linalg.det(scatter / size[:, None, None]), 0)  # of fewer rows there is none
-        return size * np.log(np.maximum(volume, 0) + (scatter.trace(axis1=1, axis2=2) + overall) / size + TINY)
+        volume, full = np.zeros(len(size)), np.flatnonzero(size > d)  # of fewer rows there is none
+        volume[full] = np.maximum(np.linalg.det((scatter.take(full, 2) / size[full]).T), 0)
+        return size * np.log(volume + (scatter.trace() + overall) / size + TINY)
 
     def merged(i: Any, others: Any) -> tuple[np.ndarray, np.ndarray]:
-        total, apart = size[i] + size[others], mean[others] - mean[i]
-        between = (size[i] * size[others] / total)[:, None, None] * apart[:, :, None] * apart[:, None, :]
-        return total, scatter[i] + scatter[others] + between
+        total, apart = size[i] + size[others], mean.take(others, 1) - mean.take(i, 1)
+        between = size[i] * size[others] / total * apart
+        return total, scatter.take(i, 2) + scatter.take(others, 2) + between[:, None] * apart
 
     def increase(i: Any, others: np.ndarray) -> np.ndarray:
         return cost(*merged(i, others)) - own[i] - own[others]
@@ -95,13 +96,13 @@ def gaussian_linkage(x: np.ndarray) -> np.ndarray:
     for step in range(n - 1):
         j = int(_last_least(price[np.arange(n), partner]))
         i = int(partner[j])
-        total, union = merged(i, np.array([j]))
-        mean[i] += (size[j] / total[0]) * (mean[j] - mean[i])
-        size[i], scatter[i], own[i] = total[0], union[0], cost(total, union)[0]
+        total, union = merged([i], [j])
+        mean[:, i] += (size[j] / total[0]) * (mean[:, j] - mean[:, i])
+        size[i], scatter[:, :, i], own[i] = total[0], union[:, :, 0], cost(total, union)[0]
         tree[step], name[i], alive[j] = (name[i], name[j], step + 1, total[0]), n + step, False
         price[j], price[:, j] = np.inf, np.inf
         others = np.flatnonzero(alive & (np.arange(n) != i))
-        price[np.maximum(i, others), np.minimum(i, others)] = increase(i, others)
+        price[np.maximum(i, others), np.minimum(i, others)] = increase([i], others)
         stale = np.flatnonzero(alive & ((partner == i) | (partner == j)) | (np.arange(n) == i))
         partner[stale] = _last_least(price[stale])
         new, old = price[others, i], price[others, partner[others]]

@@ -94,16 +94,11 @@ def _eliminate(matrices: Array) -> tuple[Array, Array]:
     """Symmetric Gaussian elimination: takes ``[A | I]`` to ``[L^T | L^-1]``, all matrices at once."""
     d = matrices.shape[-1]
     identity = jnp.broadcast_to(jnp.eye(d, dtype=matrices.dtype)[:, :, None], (d, d, len(matrices)))
-    augmented = jnp.concatenate([jnp.moveaxis(matrices, 0, -1), identity], axis=1)
-
-    def eliminate(index: Array, augmented: Array) -> Array:
-        row = lax.dynamic_index_in_dim(augmented, index, keepdims=False)
-        row = row / jnp.sqrt(lax.dynamic_index_in_dim(row, index))
-        column = jnp.where((jnp.arange(d) > index)[:, None], row[:d], 0)
-        augmented = augmented - column[:, None] * row[None]
-        return jnp.where((jnp.arange(d) == index)[:, None, None], row[None], augmented)
-
-    augmented = jnp.moveaxis(lax.fori_loop(0, d, eliminate, augmented), -1, 0)
+    left, done = jnp.concatenate([jnp.moveaxis(matrices, 0, -1), identity], axis=1), []
+    for index in range(d):
+        done.append(left[0] / jnp.sqrt(left[0, index]))
+        left = left[1:] - done[-1][index + 1 : d, None] * done[-1][None]
+    augmented = jnp.moveaxis(jnp.stack(done), -1, 0)
     return jnp.tril(augmented[..., :d].swapaxes(-1, -2)), augmented[..., d:]
 
 

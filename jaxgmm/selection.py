@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -164,16 +164,16 @@ def select(
 
     sample, labels = _partitions(key, x, weights, numbers, n_init)
     fold_of = jax.random.permutation(key, jnp.arange(x.shape[0]) % N_FOLDS)
-    search = partial(_search, x, weights, sample, labels, fold_of, ridge, tol, jnp.asarray(numbers))
+    search = partial(_search, x, weights, sample, labels, fold_of, ridge, tol)
     alike: dict[tuple[int, ...], list[Family]] = {}
     for family in chosen:
         alike.setdefault(family.structure(max(numbers), x.shape[1]), []).append(family)
 
-    def search_family(family: Family) -> Any:
+    def search_family(family: Family) -> _Found:
         group = tuple(alike[family.structure(max(numbers), x.shape[1])])
         with jax.enable_x64(x.dtype == np.float64):  # a setting of the caller's thread alone
-            which = jnp.int32(group.index(family))
-            return jax.device_get(search(which, max(numbers), group, max_iter, criterion, prior))
+            found: _Found = search(jnp.int32(group.index(family)), numbers, group, max_iter, criterion, prior)
+            return jax.device_get(found._replace(models=()))._replace(models=found.models)
 
     groups = sorted(alike.values(), key=len, reverse=True)
     found = _in_parallel(search_family, [group[0] for group in groups], chosen, progress)
@@ -216,7 +216,17 @@ def _partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], 
     return jnp.asarray(sample), jnp.concatenate([jnp.asarray(trees, random.dtype), random], axis=1)
 
 
-@partial(jax.jit, static_argnums=(9, 10, 11, 12, 13))
+class _Found(NamedTuple):
+    """The models of one family, one for each number of components."""
+
+    models: tuple[EMResult, ...]  # each the best of its restarts
+    log_likelihoods: Array  # (K,)
+    statuses: Array  # (K,)
+    failed: Array  # (K,) restarts
+    asked: Array  # (K,) what the criterion asks of a model beside its likelihood
+
+
+@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12))
 def _search(
     x: Array,
     weights: Array,
@@ -225,19 +235,15 @@ def _search(
     fold_of: Array,
     ridge: Array,
     tol: Array,
-    numbers: Array,
     which: Array,
-    most: int,
+    numbers: tuple[int, ...],
     families: tuple[Family, ...],
     max_iter: int,
     criterion: str,
     prior: PriorRule | None,
-) -> tuple[FitResult, Array]:
-    """The best of all starts for each number of components, and what the criterion asks of it beside likelihood.
-
-    Of families that are stored alike, ``which`` says the one to fit.
-    """
-    family = one_of(families, which)
+) -> _Found:
+    """The best of all starts for each number of components; of families stored alike, ``which`` says the one to fit."""
+    family, most = one_of(families, which), max(numbers)
     per_feature = jnp.asarray([member.scale_equivariant for member in families])[which]
 
     def fit(weights: Array) -> FitResult:
@@ -257,7 +263,7 @@ def _search(
             rules = [lambda number, member=member: prior(x, weights, number, member) for member in families]
             return standardise_prior(lax.switch(which, rules, number), scale)
 
-        problem = bare._replace(prior=jax.vmap(prior_of)(numbers))
+        problem = bare._replace(prior=jax.vmap(prior_of)(jnp.asarray(numbers)))
         by_number = jax.tree.map(lambda _: False, bare)._replace(prior=jax.tree.map(lambda _: True, problem.prior))
         options = Options(family, accelerate=momentum(), chunk_size=chunk_size)
         best = race(jax.vmap(jax.vmap(start))(labels), problem, by_number, max_iter, RULES, options)
@@ -273,12 +279,21 @@ def _search(
         score = lax.map(lambda p: jnp.where(held & (weights > 0), weights * log_prob(p, x), 0).sum(), best.params)
         return jnp.where(best.status <= Status.MAX_ITER, score, jnp.nan)
 
-    result = fit(weights)
+    best, _, statuses = fit(weights)
+    asked = jnp.zeros_like(best.log_likelihood)
     if criterion == "icl":
-        return result, lax.map(uncertainty, result.best.params)
+        asked = lax.map(uncertainty, best.params)
     if criterion == "cv":
-        return result, lax.map(held_out, jnp.arange(N_FOLDS)).sum(0)
-    return result, jnp.zeros_like(result.best.log_likelihood)
+        asked = lax.map(held_out, jnp.arange(N_FOLDS)).sum(0)
+    models = tuple(_model(best, index, number) for index, number in enumerate(numbers))
+    return _Found(models, best.log_likelihood, best.status, (statuses > Status.MAX_ITER).sum(1), asked)
+
+
+def _model(results: EMResult, index: int, k: int) -> EMResult:
+    """One of several results, with its first k components alone: those beyond have weight zero."""
+    result: EMResult = jax.tree.map(lambda leaf: leaf[index], results)
+    weights, means, covariances = result.params
+    return result._replace(params=GMMParams(weights[:k], means[:k], covariances[:k]))
 
 
 def _in_parallel(
@@ -298,17 +313,16 @@ def _in_parallel(
 
 
 def _selection(
-    found: list[tuple[FitResult, np.ndarray]],
+    found: list[_Found],
     criterion: str,
     families: tuple[Family, ...],
     numbers: tuple[int, ...],
     n_features: int,
     total_weight: float,
 ) -> Selection:
-    best = [result.best for result, _ in found]
-    log_likelihoods, statuses = (np.stack([getattr(b, name) for b in best]) for name in ("log_likelihood", "status"))
+    models, *columns = zip(*found, strict=True)
+    log_likelihoods, statuses, failed, asked = (np.stack(column) for column in columns)
     count = np.array([[k - 1 + k * n_features + f.n_parameters(k, n_features) for k in numbers] for f in families])
-    asked = np.stack([extra for _, extra in found])
     table = {
         "bic": count * np.log(total_weight) - 2 * log_likelihoods,
         "icl": count * np.log(total_weight) - 2 * log_likelihoods - 2 * asked,
@@ -318,18 +332,9 @@ def _selection(
     table = np.where(statuses <= Status.MAX_ITER, table, np.nan)
     if np.isnan(table).all():
         raise FitError(f"none of {table.size} models came to a usable end: raise the ridge, or use fewer components")
-    failed = np.stack([(np.asarray(result.statuses) > Status.MAX_ITER).sum(1) for result, _ in found])
     results = {
-        (family.name, k): _without_dead(jax.tree.map(lambda leaf, column=column: leaf[column], best[row]), k)
-        for row, family in enumerate(families)
-        for column, k in enumerate(numbers)
+        (family.name, k): model
+        for family, of_family in zip(families, models, strict=True)
+        for k, model in zip(numbers, of_family, strict=True)
     }
     return Selection(criterion, families, numbers, table, log_likelihoods, statuses, failed, results)
-
-
-def _without_dead(result: EMResult, k: int) -> EMResult:
-    """The result with its first k components alone: those beyond have weight zero."""
-    weights, means, covariances = result.params
-    shared = covariances.shape[0] == 1
-    params = GMMParams(weights[:k], means[:k], covariances if shared else covariances[:k])
-    return jax.tree.map(jnp.asarray, result._replace(params=params))
