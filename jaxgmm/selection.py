@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -175,8 +175,8 @@ def select(
             found: _Found = search(jnp.int32(group.index(family)), numbers, group, max_iter, criterion, prior)
             return jax.device_get(found._replace(models=()))._replace(models=found.models)
 
-    groups = sorted(alike.values(), key=len, reverse=True)
-    found = _in_parallel(search_family, [group[0] for group in groups], chosen, progress)
+    by_family = _in_parallel(search_family, sorted(alike.values(), key=len, reverse=True), progress)
+    found = [by_family[family] for family in chosen]
     return _selection(found, criterion, chosen, numbers, x.shape[1], float(weights.sum()))
 
 
@@ -211,8 +211,8 @@ def _partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], 
         sample = np.sort(np.asarray(jax.random.choice(sample_key, sample, (size,), replace=False)))
     scale = standardisation(x, weights, per_feature=True)
     rows = (x[sample] - scale.shift[None]) / scale.scale[None]
+    random = nested_partitions(seed_key, rows, weights[sample], numbers, n_init)  # goes on while the trees are built
     trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers)
-    random = nested_partitions(seed_key, rows, weights[sample], numbers, n_init)
     return jnp.asarray(sample), jnp.concatenate([jnp.asarray(trees, random.dtype), random], axis=1)
 
 
@@ -297,19 +297,25 @@ def _model(results: EMResult, index: int, k: int) -> EMResult:
 
 
 def _in_parallel(
-    search: Callable[[Family], Any], first: Sequence[Family], families: Sequence[Family], progress: bool
-) -> list[Any]:
-    """``search`` of every family, side by side; those before the others for which a program is to be compiled."""
-    found = {}
-    line = ticking(total=len(families), desc="families", unit="family") if progress else nullcontext()
+    search: Callable[[Family], _Found], groups: list[list[Family]], progress: bool
+) -> dict[Family, _Found]:
+    """``search`` of every family, side by side; the first of each group compiles a program for the others."""
+    line = ticking(total=sum(map(len, groups)), desc="families", unit="family") if progress else nullcontext()
     with ThreadPoolExecutor(os.cpu_count()) as pool, line as bar:
-        for turn in (first, [family for family in families if family not in first]):
-            futures = {pool.submit(search, family): family for family in turn}
-            for future in as_completed(futures):
-                found[futures[future]] = future.result()
-                if bar is not None:
-                    bar.update()
-    return [found[family] for family in families]
+
+        def after(first: Future[_Found], family: Family) -> _Found:
+            wait([first])  # it has begun, as the pool takes turns
+            return search(family)
+
+        futures = {group[0]: pool.submit(search, group[0]) for group in groups}
+        for first, *others in groups:
+            for family in reversed(others):  # those with most parameters, which take longest, early
+                futures[family] = pool.submit(after, futures[first], family)
+        for future in as_completed(futures.values()):
+            future.result()
+            if bar is not None:
+                bar.update()
+    return {family: future.result() for family, future in futures.items()}
 
 
 def _selection(
