@@ -53,7 +53,7 @@ def in_turn(
     """
     n, n_wanted = len(wanted), wanted.sum(dtype=jnp.int32)
     width = min(width, n)
-    queue = jnp.argsort(~wanted)
+    queue = jnp.argsort(wanted)[::-1]  # the last first: in a search over numbers of components they take longest
     axes = jax.tree.map(lambda share: 0 if share else None, per)
     begin = jax.vmap(loop.begin, (axes,))
     advance, finish = jax.vmap(loop.advance, (axes, 0)), jax.vmap(loop.finish, (axes, 0))

@@ -96,7 +96,7 @@ def _eliminate(matrices: Array) -> tuple[Array, Array]:
     identity = jnp.broadcast_to(jnp.eye(d, dtype=matrices.dtype)[:, :, None], (d, d, len(matrices)))
     left, done = jnp.concatenate([jnp.moveaxis(matrices, 0, -1), identity], axis=1), []
     for index in range(d):
-        done.append(left[0] / jnp.sqrt(left[0, index]))
+        done.append(left[0] / jnp.sqrt(left[0, index : index + 1]))
         left = left[1:] - done[-1][index + 1 : d, None] * done[-1][None]
     augmented = jnp.moveaxis(jnp.stack(done), -1, 0)
     return jnp.tril(augmented[..., :d].swapaxes(-1, -2)), augmented[..., d:]

@@ -187,22 +187,27 @@ def from_responsibilities(
 
 @partial(jax.jit, static_argnames="family")
 def _from_responsibilities(x: Array, expected: Array, ridge: ArrayLike, family: Family) -> GMMParams:
-    (n, d), k = x.shape, expected.shape[1]
-    total = expected.sum(1)
+    d, k = x.shape[1], expected.shape[1]
+    shape, total = family.structure(k, d), expected.sum(1)
     x = jnp.where((total != 0)[:, None], x, 0)
-    centre = linalg.einsum("n,nd->d", total / total.sum(), x)
-    round_centre = linalg.add_to_diagonal(jnp.zeros(family.structure(k, d), x.dtype), jnp.ones(1, x.dtype))
+    centre = linalg.einsum("n,nd->d", total / total.sum(), x)[None]
+
+    # All rows under every component, for those that stay without rows; then the means; then the spread about them.
+    round_centre = linalg.add_to_diagonal(jnp.zeros(shape, x.dtype), jnp.ones(1, x.dtype))
     params = GMMParams(jnp.full(k, 1 / k, x.dtype), jnp.broadcast_to(centre, (k, d)), round_centre)
+    one = params._replace(means=centre, covariances=params.covariances[:1])
+    of_all = jax.tree.map(lambda leaf: leaf / k, _complete_stats(one, x, total[:, None]))
+    spread = jnp.broadcast_to(of_all.second * (k / shape[0]), shape)
+    uniform = Stats(of_all.log_likelihood, jnp.tile(of_all.counts, k), jnp.tile(of_all.first, (k, 1)), spread)
+    params = _m_step(params, uniform, ridge, family)
 
-    # Every component at the overall moments, for those that stay without rows; then the means; then the
-    # spread about them.
-    uniform = jnp.broadcast_to(total[:, None] / k, (n, k))
-
-    def step(index: Array, params: GMMParams) -> GMMParams:
-        belonging = jnp.where(index == 0, uniform, expected)
-        return _m_step(params, _complete_stats(params, x, belonging), ridge, family)
-
-    return jax.lax.fori_loop(0, 3, step, params)
+    counts, first = expected.sum(0), linalg.einsum("nk,nd->kd", expected, x - centre)
+    filled = counts > np.sqrt(np.finfo(x.dtype).tiny) * counts.sum()
+    params = params._replace(means=centre + jnp.where(filled[:, None], first / linalg.or_one(counts)[:, None], 0))
+    stats = _complete_stats(params, x, expected)
+    for _ in range(2 if family.constrained else 1):  # iterative families go up from where they were
+        params = _m_step(params, stats, ridge, family)
+    return params
 
 
 def _complete_stats(params: GMMParams, x: Array, expected: Array) -> Stats:
