@@ -24,7 +24,7 @@ def table(rows: list[Row]) -> str:
         ratios = [row[column] for row in rows if isinstance(row.get(column), float)]
         if column.startswith("over") and ratios:
             mean, median = np.exp(np.mean(np.log(ratios))), np.median(ratios)
-            summary = f"geometric mean {mean:.1f}, median {median:.1f}, least {min(ratios):.1f}"
+            summary = f"geometric mean {mean:.3g}, median {median:.3g}, least {min(ratios):.3g}"
             lines.append(f"\n{column}: {summary}, rows {len(ratios)} of {len(rows)}")
     return "\n".join(lines)
 
