@@ -92,7 +92,7 @@ class FitResult(NamedTuple):
     """The best of several restarts, and how every one of them ended."""
 
     best: EMResult  #: the restart that ended highest of those that are usable
-    log_likelihoods: Array  #: (n_init,) where each restart was left, in nats, by a sample if on one; NaN: failed
+    log_likelihoods: Array  #: (n_init,) where each was left, in nats (estimated if on a sample); NaN where it failed
     statuses: Array  #: (n_init,) int, a Status each; MAX_ITER where it was left after the short run
 
 
