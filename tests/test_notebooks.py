@@ -13,6 +13,10 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+LONG = ("02_choosing_a_model", "04_from_scikit_learn")  # a minute each on one core
+MARKED = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG), id=path.stem) for path in NOTEBOOKS]
+
+
+@pytest.mark.parametrize("path", MARKED)
 def test_notebook_runs(path):
     NotebookClient(nbformat.read(path, as_version=4), timeout=600, kernel_name="python3").execute()
