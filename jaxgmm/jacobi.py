@@ -110,7 +110,7 @@ def _sweep(matrices: Array, axes: Array, rotation: Rotation) -> tuple[Array, Arr
     for partner in _rounds(d):
         paired = (partner != np.arange(d))[:, None]
         own = jnp.stack([matrices[i, i] for i in range(d)])
-        between = jnp.stack([matrices[partner[i], i] for i in range(d)])
+        between = jnp.stack([matrices[max(i, j), min(i, j)] for i, j in enumerate(partner)])  # one entry for both
         cosine, sine = rotation(partner, own - own[partner], jnp.where(paired, between, 0))
         cosine, sine = jnp.where(paired, cosine, 1)[:, None], jnp.where(paired, sine, 0)[:, None]
         matrices = matrices * cosine + matrices[partner] * sine

@@ -136,14 +136,19 @@ def is_spurious(params: GMMParams, n_rows: Array) -> Array:
 
     There the likelihood is high for no reason but the choice of rows (McLachlan & Peel 2000, Finite mixture models,
     section 3.10). A handful: fewer than twice the parameters of a Gaussian. Nearly: in some direction with less than a
-    twentieth of the standard deviation that components have on average.
+    twentieth of the standard deviation that components have on average; shapes and volumes each have their own average,
+    as a single component of large volume would otherwise make all others look thin.
     """
     k, d = params.means.shape
     if params.covariances.shape[0] == 1:
         return jnp.zeros((), bool)
-    covariances, shares = linalg.as_matrices(params.covariances, d), params.weights[:k]
-    average = jnp.sum(shares[:, None, None] * covariances, axis=0) / shares.sum()
-    few = (shares > 0) & (shares * n_rows < d * (d + 3))
+    covariances = linalg.as_matrices(params.covariances, d)
+    shares = params.weights[:k] / params.weights[:k].sum()
+    alive = shares > 0
+    log_volumes = 2 / d * linalg.factorize(covariances, d).log_det
+    log_volumes -= jnp.sum(jnp.where(alive, shares * log_volumes, 0))
+    average = linalg.einsum("k,kde->de", jnp.where(alive, shares * jnp.exp(-log_volumes), 0), covariances)
+    few = alive & (shares * n_rows < d * (d + 3))
     return (few & ~linalg.dominates(covariances, average[None] / 20**2)).any()
 
 

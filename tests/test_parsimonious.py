@@ -208,6 +208,14 @@ def test_eigenvalues_and_axes(d, dtype):
     np.testing.assert_allclose((axes * values[:, None]) @ axes.swapaxes(1, 2), symmetric, atol=50 * d * eps(dtype))
 
 
+@pytest.mark.parametrize("rank", [0, 1, 2])
+def test_axes_of_a_singular_matrix_are_at_right_angles(rank, dtype):
+    """What rounding leaves of the zero eigenvalues is not symmetric."""
+    a = np.random.default_rng(0).normal(size=(200, 6, rank))
+    _, axes = jacobi.eigh(jnp.asarray((a @ a.swapaxes(1, 2)).astype(dtype)))
+    np.testing.assert_allclose(axes @ axes.swapaxes(1, 2), np.broadcast_to(np.eye(6), axes.shape), atol=30 * eps(dtype))
+
+
 SLOW = [pytest.param(letters, marks=pytest.mark.slow) for letters in ("VEI", "VEE", "EVE", "VVE", "VEV")]
 
 

@@ -176,6 +176,15 @@ def test_a_handful_of_nearly_collinear_rows_is_spurious(x64):
     assert not is_spurious(shared, jnp.asarray(272.0))
 
 
+def test_beside_a_component_of_large_volume_others_are_not_thin(x64):
+    """Standard deviations of three groups of patients' hormones: the second feature's differ fiftyfold."""
+    deviations = jnp.asarray([[2.2, 0.27], [0.5, 1.8], [0.5, 15.0]])
+    params = jaxgmm.GMMParams(jnp.asarray([0.03, 0.67, 0.3]), jnp.zeros((3, 2)), deviations**2)
+    assert not is_spurious(params, jnp.asarray(215.0))
+    thin = params._replace(covariances=params.covariances.at[0, 1].set(0.01**2))
+    assert is_spurious(thin, jnp.asarray(215.0))
+
+
 def test_a_spurious_restart_is_reported_and_not_chosen(x64):
     """From mclust-like small groups on iris, full, k = 4, some restarts end on seven nearly collinear rows."""
     result = jaxgmm.fit(KEY, DATA["iris"], 4, n_init=32)
