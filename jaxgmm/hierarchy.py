@@ -12,8 +12,8 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
     """Several partitions of rows for each number of clusters, from different trees.
 
     The likelihood of a Gaussian per cluster (:func:`gaussian_linkage`) on rows in singular directions, each scaled by
-    the root of its standard deviation, which is where mclust starts; Ward's criterion on the same; and the former on
-    standardised rows.
+    the root of its standard deviation, or of one feature between quantiles (:func:`quantile_groups`), which is where
+    mclust starts; Ward's criterion on the same rows; and the former likelihood on standardised rows.
 
     Args:
         x: ``(n, d)`` rows; more than 500 are sampled.
@@ -42,12 +42,29 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
     standard = (rows - rows.mean(0)) / np.where(spread > 0, spread, 1)
     _, sizes, directions = np.linalg.svd(standard, full_matrices=False)
     turned = standard @ directions.T / np.sqrt(np.where(sizes > 1e-8 * sizes[0], sizes, 1))
-    trees = (gaussian_linkage(turned), linkage(turned, "ward"), gaussian_linkage(standard))
-    for tree in trees:
+
+    def cut(tree: np.ndarray) -> list[np.ndarray]:
         tree[:, 2] = np.arange(len(tree))  # the order of merging: no ties, so a cut gives as many as asked for
-    labels = np.stack([[fcluster(tree, k, "maxclust") - 1 for tree in trees] for k in n_clusters])
+        return [fcluster(tree, k, "maxclust") - 1 for k in n_clusters]
+
+    between = [quantile_groups(rows[:, 0], k) for k in n_clusters]
+    first = between if x.shape[1] == 1 else cut(gaussian_linkage(turned))
+    labels = np.stack([first, cut(linkage(turned, "ward")), cut(gaussian_linkage(standard))], axis=1)
     nearest = KDTree(rows).query(x)[1] if len(x) > len(rows) else slice(None)
     return labels[:, :, nearest]
+
+
+def quantile_groups(values: np.ndarray, n_groups: int) -> np.ndarray:
+    """Labels ``(n,)`` of values ``(n,)`` between quantiles, as many as there are groups and far enough apart.
+
+    Where quantiles coincide there are more of them, the closest of which are left out, as in mclust.
+    """
+    for number in range(n_groups, len(values) + 1):
+        edges = np.unique(np.quantile(values, np.linspace(0, 1, number + 1)))
+        if len(edges) > n_groups:
+            break
+    closest = np.argsort(np.diff(edges), kind="stable")[: max(len(edges) - 1 - n_groups, 0)]
+    return np.searchsorted(np.delete(edges, closest)[1:-1], values, side="right")
 
 
 def gaussian_linkage(x: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from jaxgmm import Status
 from jaxgmm.acceleration import momentum
 from jaxgmm.driver import Options
 from jaxgmm.fitting import standardisation, standardise
-from jaxgmm.racing import Rules, race
+from jaxgmm.racing import Rules, is_spurious, race
 
 X = blobs(120)
 FAMILY = jaxgmm.DIAG
@@ -70,3 +70,23 @@ def test_no_start_goes_beyond_max_iter(max_iter, run, starts, x64):
     assert (result.best.n_iter <= max_iter).all()
     assert np.isfinite(result.best.log_likelihood).all()
     assert (np.asarray(result.statuses) <= Status.NON_FINITE).all()
+
+
+def test_a_handful_of_nearly_collinear_rows_is_spurious(x64):
+    thin = np.diag([1.0, 1e-3])
+    for share, covariance, expected in [(0.03, thin, True), (0.3, thin, False), (0.03, np.eye(2) / 100, False)]:
+        params = jaxgmm.GMMParams(
+            jnp.asarray([1 - share, share]), jnp.zeros((2, 2)), jnp.asarray(np.stack([np.eye(2), covariance]))
+        )
+        assert bool(is_spurious(params, jnp.asarray(272.0))) is expected
+    shared = params._replace(covariances=params.covariances[1:])
+    assert not is_spurious(shared, jnp.asarray(272.0))
+
+
+def test_beside_a_component_of_large_volume_others_are_not_thin(x64):
+    """Standard deviations of three groups of patients' hormones: the second feature's differ fiftyfold."""
+    deviations = jnp.asarray([[2.2, 0.27], [0.5, 1.8], [0.5, 15.0]])
+    params = jaxgmm.GMMParams(jnp.asarray([0.03, 0.67, 0.3]), jnp.zeros((3, 2)), deviations**2)
+    assert not is_spurious(params, jnp.asarray(215.0))
+    thin = params._replace(covariances=params.covariances.at[0, 1].set(0.01**2))
+    assert is_spurious(thin, jnp.asarray(215.0))
