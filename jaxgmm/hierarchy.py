@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-MOST_ROWS = 500  # whose tree takes a fraction of a second; other rows go with the nearest of these
+MOST_ROWS = 1000  # whose tree takes half a second; other rows go with the nearest of these
 
 
 def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.ndarray:
@@ -16,7 +16,7 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
     mclust starts; Ward's criterion on the same rows; and the former likelihood on standardised rows.
 
     Args:
-        x: ``(n, d)`` rows; more than 500 are sampled.
+        x: ``(n, d)`` rows; more than 1,000 are sampled.
         n_clusters: numbers of clusters, each at most n.
         seed: of the sample.
 

@@ -109,12 +109,16 @@ def short_runs(starts: GMMParams, problem: Problem, n_iter: int, options: Option
     return ended, _ranking(ended, objective)
 
 
+def objective(result: EMResult, prior: Prior | None) -> Array:
+    """What EM climbs, ``()`` in nats."""
+    return result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
+
+
 def _judged(ended: EMResult, measure: Measure, prior: Prior | None) -> tuple[EMResult, Array]:
     """A result, DEGENERATE where a component collapsed, and what it climbs."""
     collapsed = has_collapsed(ended.params, measure) & (ended.status <= Status.MAX_ITER)
     status = jnp.where(collapsed, jnp.int32(Status.DEGENERATE), ended.status)
-    objective = ended.log_likelihood + (0 if prior is None else log_prior(ended.params, prior))
-    return ended._replace(status=status), objective
+    return ended._replace(status=status), objective(ended, prior)
 
 
 def _measure_of(problem: Problem) -> Measure:

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ from .fitting import (
 from .maximization import from_responsibilities
 from .mixture import chunk_rows, log_prob, responsibilities
 from .progress import ticking
-from .racing import Rules, race
+from .racing import Rules, objective, race
 from .seeding import nested_partitions
 from .types import EMResult, FitError, FitResult, GMMParams, Prior, Status
 
@@ -37,7 +37,7 @@ CRITERIA = ("bic", "icl", "aic", "cv")
 N_FOLDS = 10
 # A dozen fill the vector units, more would wait for each other; from mclust's partition, the first, EM goes to the end.
 WIDTH = 12
-RULES = Rules(stretch=20, keep=3, width=WIDTH, trusted=1)
+RULES = Rules(stretch=10, keep=3, width=WIDTH, trusted=1)
 
 PriorRule = Callable[[Array, Array, Array, Family], Prior]  # (x, weights, n_components, family) -> Prior
 
@@ -98,7 +98,7 @@ def select(
     weights: ArrayLike | None = None,
     *,
     criterion: str = "bic",
-    n_init: int = 9,
+    n_init: int = 3,
     ridge: ArrayLike = 1e-6,
     prior: PriorRule | None = None,
     tol: ArrayLike = 1e-5,
@@ -111,7 +111,8 @@ def select(
 
     Families that are stored alike are one compiled program, for all numbers of components: what is beyond k has weight
     zero. Restarts begin from hierarchical clustering (:mod:`jaxgmm.hierarchy`), k-means++ and random rows, the same for
-    every family. As the tree is built on the host and the result is a table of models, not for use under ``jit``.
+    every family; then, as what one family finds another often likes too, from where the other families ended. As the
+    tree is built on the host and the result is a table of models, not for use under ``jit``.
 
     Args:
         key: a JAX random key.
@@ -121,7 +122,8 @@ def select(
         weights: ``(n,)`` row weights >= 0; default one each.
         criterion: ``"bic"``, ``"icl"``, ``"aic"``, or ``"cv"``: minus twice the log-likelihood of rows held out, over
             ten folds.
-        n_init: restarts of each model beside the three from hierarchical clustering.
+        n_init: random restarts of each model beside the three from hierarchical clustering. As many again as all of
+            these begin where the best other families with as many components ended, or at random where there are fewer.
         ridge: see :func:`jaxgmm.fit`.
         prior: ``(x, weights, n_components, family) -> Prior`` such as :func:`jaxgmm.default_prior`; default none.
         tol: see :func:`jaxgmm.fit`; models are told apart by less than it takes to settle one.
@@ -162,22 +164,34 @@ def select(
     max_iter = checks.as_integer(max_iter, "max_iter", 0)
     ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
 
-    sample, labels = _partitions(key, x, weights, numbers, n_init)
+    size = 3 + n_init  # starts of each of two rounds
+    sample, labels = _partitions(key, x, weights, numbers, n_init + size)
     fold_of = jax.random.permutation(key, jnp.arange(x.shape[0]) % N_FOLDS)
-    search = partial(_search, x, weights, sample, labels, fold_of, ridge, tol)
     alike: dict[tuple[int, ...], list[Family]] = {}
     for family in chosen:
         alike.setdefault(family.structure(max(numbers), x.shape[1]), []).append(family)
 
-    def search_family(family: Family) -> _Found:
-        group = tuple(alike[family.structure(max(numbers), x.shape[1])])
+    def search(labels: np.ndarray, group: list[Family], which: int) -> _Found:
         with jax.enable_x64(x.dtype == np.float64):  # a setting of the caller's thread alone
-            found: _Found = search(jnp.int32(group.index(family)), numbers, group, max_iter, criterion, prior)
+            found: _Found = _search(
+                *(x, weights, sample, jnp.asarray(labels), fold_of, ridge, tol, jnp.int32(which)),
+                *(numbers, tuple(group), max_iter, criterion, prior),
+            )
             return jax.device_get(found._replace(models=()))._replace(models=found.models)
 
-    by_family = _in_parallel(search_family, sorted(alike.values(), key=len, reverse=True), progress)
-    found = [by_family[family] for family in chosen]
-    return _selection(found, criterion, chosen, numbers, x.shape[1], float(weights.sum()))
+    groups = sorted(alike.values(), key=len, reverse=True)
+    collected = partial(_selection, criterion, chosen, numbers, x.shape[1], float(weights.sum()))
+    line = ticking(total=2 * len(chosen), desc="families", unit="family") if progress else nullcontext()
+    with line as bar:
+        begun = _in_parallel(search, groups, dict.fromkeys(chosen, labels[:, :size]), bar)
+        further = _where_others_ended(begun, collected(begun), labels[:, size:])
+        ended = _in_parallel(search, groups, further, bar)
+    selection = collected({family: _better(begun[family], ended[family]) for family in chosen})
+    if not selection.ranking:
+        raise FitError(
+            f"none of {selection.table.size} models came to a usable end: raise the ridge, or use fewer components"
+        )
+    return selection
 
 
 def _numbers(n_components: Iterable[int] | int) -> tuple[int, ...]:
@@ -202,8 +216,10 @@ def _families(families: Sequence[Family | str] | None, n_features: int) -> tuple
     return chosen
 
 
-def _partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_init: int) -> tuple[Array, Array]:
-    """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, starts, m)`` to start from."""
+def _partitions(
+    key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_random: int
+) -> tuple[Array, np.ndarray]:
+    """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, 3 + n_random, m)`` to start from."""
     sample_key, seed_key = jax.random.split(key)
     sample = np.flatnonzero(np.asarray(weights) > 0)
     size = max(SEEDING_ROWS, 32 * max(numbers))
@@ -211,15 +227,17 @@ def _partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], 
         sample = np.sort(np.asarray(jax.random.choice(sample_key, sample, (size,), replace=False)))
     scale = standardisation(x, weights, per_feature=True)
     rows = (x[sample] - scale.shift[None]) / scale.scale[None]
-    random = nested_partitions(seed_key, rows, weights[sample], numbers, n_init)  # goes on while the trees are built
+    random = nested_partitions(seed_key, rows, weights[sample], numbers, n_random)  # goes on while the trees are built
     trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers)
-    return jnp.asarray(sample), jnp.concatenate([jnp.asarray(trees, random.dtype), random], axis=1)
+    return jnp.asarray(sample), np.concatenate([trees.astype(random.dtype), random], axis=1)
 
 
 class _Found(NamedTuple):
     """The models of one family, one for each number of components."""
 
     models: tuple[EMResult, ...]  # each the best of its restarts
+    objectives: Array  # (K,) log-likelihood, plus log prior density
+    labels: Array  # (K, m) of the sample of rows
     log_likelihoods: Array  # (K,)
     statuses: Array  # (K,)
     failed: Array  # (K,) restarts
@@ -246,7 +264,7 @@ def _search(
     family, most = one_of(families, which), max(numbers)
     per_feature = jnp.asarray([member.scale_equivariant for member in families])[which]
 
-    def fit(weights: Array) -> FitResult:
+    def fit(weights: Array) -> tuple[FitResult, Array]:
         scale = standardisation(x, weights, per_feature)
         chunk_size = chunk_rows(most * WIDTH, x.shape[1], x.dtype.itemsize)
         bare = standardise(scale, x, weights, ridge, tol, None)
@@ -267,7 +285,8 @@ def _search(
         by_number = jax.tree.map(lambda _: False, bare)._replace(prior=jax.tree.map(lambda _: True, problem.prior))
         options = Options(family, accelerate=momentum(), chunk_size=chunk_size)
         best = race(jax.vmap(jax.vmap(start))(labels), problem, by_number, max_iter, RULES, options)
-        return jax.vmap(lambda result: restore(result, scale, weights, True))(best)
+        restored = jax.vmap(lambda result: restore(result, scale, weights, True))(best)
+        return restored, jax.vmap(objective)(best.best, problem.prior)
 
     def uncertainty(params: GMMParams) -> Array:
         certainty = jnp.log(responsibilities(params, x).max(1))
@@ -275,18 +294,20 @@ def _search(
 
     def held_out(fold: Array) -> Array:
         held = fold_of == fold
-        best = fit(jnp.where(held, 0, weights)).best
+        best = fit(jnp.where(held, 0, weights))[0].best
         score = lax.map(lambda p: jnp.where(held & (weights > 0), weights * log_prob(p, x), 0).sum(), best.params)
         return jnp.where(best.status <= Status.MAX_ITER, score, jnp.nan)
 
-    best, _, statuses = fit(weights)
+    (best, _, statuses), objectives = fit(weights)
+    clusters = lax.map(lambda params: responsibilities(params, x[sample]).argmax(1), best.params)
     asked = jnp.zeros_like(best.log_likelihood)
     if criterion == "icl":
         asked = lax.map(uncertainty, best.params)
     if criterion == "cv":
         asked = lax.map(held_out, jnp.arange(N_FOLDS)).sum(0)
     models = tuple(_model(best, index, number) for index, number in enumerate(numbers))
-    return _Found(models, best.log_likelihood, best.status, (statuses > Status.MAX_ITER).sum(1), asked)
+    failed = (statuses > Status.MAX_ITER).sum(1)
+    return _Found(models, objectives, clusters, best.log_likelihood, best.status, failed, asked)
 
 
 def _model(results: EMResult, index: int, k: int) -> EMResult:
@@ -297,20 +318,22 @@ def _model(results: EMResult, index: int, k: int) -> EMResult:
 
 
 def _in_parallel(
-    search: Callable[[Family], _Found], groups: list[list[Family]], progress: bool
+    search: Callable[[np.ndarray, list[Family], int], _Found],
+    groups: list[list[Family]],
+    labels: dict[Family, np.ndarray],
+    bar: Any,
 ) -> dict[Family, _Found]:
     """``search`` of every family, side by side; the first of each group compiles a program for the others."""
-    line = ticking(total=sum(map(len, groups)), desc="families", unit="family") if progress else nullcontext()
-    with ThreadPoolExecutor(os.cpu_count()) as pool, line as bar:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
 
-        def after(first: Future[_Found], family: Family) -> _Found:
+        def after(first: Future[_Found], group: list[Family], which: int) -> _Found:
             wait([first])  # it has begun, as the pool takes turns
-            return search(family)
+            return search(labels[group[which]], group, which)
 
-        futures = {group[0]: pool.submit(search, group[0]) for group in groups}
-        for first, *others in groups:
-            for family in reversed(others):  # those with most parameters, which take longest, early
-                futures[family] = pool.submit(after, futures[first], family)
+        futures = {group[0]: pool.submit(search, labels[group[0]], group, 0) for group in groups}
+        for group in groups:
+            for which in range(len(group) - 1, 0, -1):  # those with most parameters, which take longest, early
+                futures[group[which]] = pool.submit(after, futures[group[0]], group, which)
         for future in as_completed(futures.values()):
             future.result()
             if bar is not None:
@@ -318,15 +341,46 @@ def _in_parallel(
     return {family: future.result() for family, future in futures.items()}
 
 
+def _where_others_ended(
+    found: dict[Family, _Found], selection: Selection, otherwise: np.ndarray
+) -> dict[Family, np.ndarray]:
+    """For each family partitions ``(K, starts, m)``: the other families' with as many components, the best first.
+
+    Where a change of one feature's units leaves a family alone, it leaves those it begins from alone too.
+    """
+    further = {family: otherwise.copy() for family in found}
+    for column, k in enumerate(selection.n_components):
+        ranked = [family for family, number in selection.ranking if number == k]
+        for family, labels in further.items():
+            others = [
+                other for other in ranked if other is not family and other.scale_equivariant >= family.scale_equivariant
+            ]
+            for place, other in enumerate(others[: labels.shape[1]]):
+                labels[column, place] = found[other].labels[column]
+    return further
+
+
+def _better(one: _Found, other: _Found) -> _Found:
+    """For each number of components the better of two models."""
+
+    def value(found: _Found) -> np.ndarray:
+        return np.where(found.statuses <= Status.MAX_ITER, found.objectives, -np.inf)
+
+    takes_other = value(other) > value(one)
+    models = tuple(b if takes else a for takes, a, b in zip(takes_other, one.models, other.models, strict=True))
+    columns: Any = [np.where(takes_other, b.T, a.T).T for a, b in zip(one[1:], other[1:], strict=True)]
+    return _Found(models, *columns)._replace(failed=one.failed + other.failed)
+
+
 def _selection(
-    found: list[_Found],
     criterion: str,
     families: tuple[Family, ...],
     numbers: tuple[int, ...],
     n_features: int,
     total_weight: float,
+    found: dict[Family, _Found],
 ) -> Selection:
-    models, *columns = zip(*found, strict=True)
+    models, _, _, *columns = zip(*(found[family] for family in families), strict=True)
     log_likelihoods, statuses, failed, asked = (np.stack(column) for column in columns)
     count = np.array([[k - 1 + k * n_features + f.n_parameters(k, n_features) for k in numbers] for f in families])
     table = {
@@ -336,8 +390,6 @@ def _selection(
         "cv": -2 * asked,
     }[criterion]
     table = np.where(statuses <= Status.MAX_ITER, table, np.nan)
-    if np.isnan(table).all():
-        raise FitError(f"none of {table.size} models came to a usable end: raise the ridge, or use fewer components")
     results = {
         (family.name, k): model
         for family, of_family in zip(families, models, strict=True)
