@@ -1,7 +1,7 @@
 """Seconds per search over all families and 1 to 9 components, against R's mclust.
 
 Run ``python -m benchmarks.selection``; ``Rscript`` with the package mclust is needed for the ratio. The search runs
-twelve starts of each model, mclust one. Both compute in double precision and take turns, each in a process that goes on
+ten starts of each model, mclust one. Both compute in double precision and take turns, each in a process that goes on
 running, after a first search, which compiles and is shown for itself. Times are medians, and the ratio is the median of
 those of the turns.
 """

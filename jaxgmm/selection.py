@@ -98,7 +98,7 @@ def select(
     weights: ArrayLike | None = None,
     *,
     criterion: str = "bic",
-    n_init: int = 3,
+    n_init: int = 2,
     ridge: ArrayLike = 1e-6,
     prior: PriorRule | None = None,
     tol: ArrayLike = 1e-5,
