@@ -170,7 +170,7 @@ _search = _all_of(
     click.option("-k", "--components", type=_numbers, default="1:9", metavar="FIRST:LAST", help="Or 3, or 1,2,4."),
     click.option("--families", type=_families, default="all", metavar="EEE,VVV,...", help="As for fit --covariance."),
     click.option("--criterion", type=click.Choice(CRITERIA), default="bic", help="What the best model has least of."),
-    _fitting(restarts=2, tol=1e-5),
+    _fitting(restarts=3, tol=1e-5),
 )
 
 

@@ -9,11 +9,11 @@ MOST_ROWS = 1000  # whose tree takes half a second; other rows go with the neare
 
 
 def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.ndarray:
-    """Several partitions of rows for each number of clusters, from different trees.
+    """Two partitions of rows for each number of clusters, from different trees.
 
     The likelihood of a Gaussian per cluster (:func:`gaussian_linkage`) on rows in singular directions, each scaled by
     the root of its standard deviation, or of one feature between quantiles (:func:`quantile_groups`), which is where
-    mclust starts; Ward's criterion on the same rows; and the former likelihood on standardised rows.
+    mclust starts; and Ward's criterion on the same rows.
 
     Args:
         x: ``(n, d)`` rows; more than 1,000 are sampled.
@@ -21,7 +21,7 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
         seed: of the sample.
 
     Returns:
-        ``(len(n_clusters), 3, n)`` int labels.
+        ``(len(n_clusters), 2, n)`` int labels.
 
     Example:
         >>> partitions(np.array([[0.0], [0.1], [5.0], [5.1]]), [2])[0, 0].tolist()
@@ -49,7 +49,7 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
 
     between = [quantile_groups(rows[:, 0], k) for k in n_clusters]
     first = between if x.shape[1] == 1 else cut(gaussian_linkage(turned))
-    labels = np.stack([first, cut(linkage(turned, "ward")), cut(gaussian_linkage(standard))], axis=1)
+    labels = np.stack([first, cut(linkage(turned, "ward"))], axis=1)
     nearest = KDTree(rows).query(x)[1] if len(x) > len(rows) else slice(None)
     return labels[:, :, nearest]
 

@@ -98,7 +98,7 @@ def select(
     weights: ArrayLike | None = None,
     *,
     criterion: str = "bic",
-    n_init: int = 2,
+    n_init: int = 3,
     ridge: ArrayLike = 1e-6,
     prior: PriorRule | None = None,
     tol: ArrayLike = 1e-5,
@@ -122,7 +122,7 @@ def select(
         weights: ``(n,)`` row weights >= 0; default one each.
         criterion: ``"bic"``, ``"icl"``, ``"aic"``, or ``"cv"``: minus twice the log-likelihood of rows held out, over
             ten folds.
-        n_init: random restarts of each model beside the three from hierarchical clustering. As many again as all of
+        n_init: random restarts of each model beside the two from hierarchical clustering. As many again as all of
             these begin where the best other families with as many components ended, or at random where there are fewer.
         ridge: see :func:`jaxgmm.fit`.
         prior: ``(x, weights, n_components, family) -> Prior`` such as :func:`jaxgmm.default_prior`; default none.
@@ -164,7 +164,7 @@ def select(
     max_iter = checks.as_integer(max_iter, "max_iter", 0)
     ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
 
-    size = 3 + n_init  # starts of each of two rounds
+    size = 2 + n_init  # starts of each of two rounds
     sample, labels = _partitions(key, x, weights, numbers, n_init + size)
     fold_of = jax.random.permutation(key, jnp.arange(x.shape[0]) % N_FOLDS)
     alike: dict[tuple[int, ...], list[Family]] = {}
@@ -219,7 +219,7 @@ def _families(families: Sequence[Family | str] | None, n_features: int) -> tuple
 def _partitions(
     key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_random: int
 ) -> tuple[Array, np.ndarray]:
-    """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, 3 + n_random, m)`` to start from."""
+    """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, 2 + n_random, m)`` to start from."""
     sample_key, seed_key = jax.random.split(key)
     sample = np.flatnonzero(np.asarray(weights) > 0)
     size = max(SEEDING_ROWS, 32 * max(numbers))

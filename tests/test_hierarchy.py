@@ -51,8 +51,8 @@ def test_the_tree_merges_what_costs_least():
 def test_partitions_have_as_many_clusters_as_asked(rows):
     x = blobs(rows, d=3)
     labels = hierarchy.partitions(x, [1, 4])
-    assert labels.shape == (2, 3, rows)
-    assert [[len(set(tree)) for tree in number] for number in labels.tolist()] == [[1, 1, 1], [4, 4, 4]]
+    assert labels.shape == (2, 2, rows)
+    assert [[len(set(tree)) for tree in number] for number in labels.tolist()] == [[1, 1], [4, 4]]
     tree = hierarchy.gaussian_linkage(np.ones((5, 2)))
     assert len(set(cut_tree(tree, 3)[:, 0])) == 3
 
