@@ -1,4 +1,4 @@
-"""Seconds per EM iteration, full covariances, against scikit-learn and, where installed, gmmx.
+"""Seconds per EM iteration, by structure of the covariances, against scikit-learn and, where installed, gmmx.
 
 Run ``python -m benchmarks.per_iteration``. Every library starts from the same parameters and takes the same number of
 iterations. Time per iteration is the difference between a long and a short run over the difference in iterations, so
@@ -33,6 +33,7 @@ GRID = [
     (32768, 64, 32),
     (32768, 128, 8),
 ]
+STRUCTURES = ("full", "tied", "diag", "spherical")
 SHORT, LONG = 2, 6  # iterations
 RIDGE = 1e-6
 
@@ -40,6 +41,7 @@ RIDGE = 1e-6
 class Problem(NamedTuple):
     """Rows and a common start."""
 
+    structure: str
     x: np.ndarray  # (n, d)
     rows: jax.Array  # the same on the device, so that a copy is not timed as an iteration
     start: jaxgmm.GMMParams
@@ -48,7 +50,7 @@ class Problem(NamedTuple):
 Fit = Callable[[Problem, int], float]  # iterations -> mean log-likelihood per row of the parameters reached
 
 
-def make_problem(n: int, d: int, k: int, dtype: Any) -> Problem:
+def make_problem(structure: str, n: int, d: int, k: int, dtype: Any) -> Problem:
     """A mixture of correlated, overlapping components, and a start at true means displaced by a standard deviation."""
     rng = np.random.default_rng(0)
     means = 1.5 * rng.normal(size=(k, d)) / np.sqrt(d)  # two standard deviations apart, whatever d is
@@ -57,15 +59,23 @@ def make_problem(n: int, d: int, k: int, dtype: Any) -> Problem:
     x = np.empty((n, d))
     for j in range(k):
         x[labels == j] = means[j] + rng.normal(size=(np.sum(labels == j), d)) @ mixing[j].T
-    start = (np.full(k, 1 / k), means + rng.normal(size=(k, d)) / np.sqrt(d), np.stack([m @ m.T for m in mixing]))
-    return Problem(
-        x.astype(dtype), jnp.asarray(x, dtype), jaxgmm.GMMParams(*(jnp.asarray(array, dtype) for array in start))
-    )
+    covariances = np.stack([m @ m.T for m in mixing])
+    variances = np.diagonal(covariances, axis1=1, axis2=2)
+    stored = {
+        "full": covariances,
+        "tied": covariances.mean(0, keepdims=True),
+        "diag": variances,
+        "spherical": variances.mean(1, keepdims=True),
+    }[structure]
+    start = (np.full(k, 1 / k), means + rng.normal(size=(k, d)) / np.sqrt(d), stored)
+    params = jaxgmm.GMMParams(*(jnp.asarray(array, dtype) for array in start))
+    return Problem(structure, x.astype(dtype), jnp.asarray(x, dtype), params)
 
 
 def fit_jaxgmm(problem: Problem, n_iter: int) -> float:
     """This library."""
-    result = jaxgmm.em(problem.start, problem.rows, ridge=RIDGE, tol=0.0, max_iter=n_iter)
+    family = jaxgmm.get_family(problem.structure)
+    result = jaxgmm.em(problem.start, problem.rows, family=family, ridge=RIDGE, tol=0.0, max_iter=n_iter)
     if int(result.n_iter) != n_iter:
         raise RuntimeError(f"took {int(result.n_iter)} iterations of {n_iter}: {jaxgmm.describe(result.status)}")
     return float(result.log_likelihood) / len(problem.x)
@@ -74,11 +84,14 @@ def fit_jaxgmm(problem: Problem, n_iter: int) -> float:
 def fit_sklearn(problem: Problem, n_iter: int) -> float:
     """scikit-learn's GaussianMixture on numpy arrays."""
     weights, means, covariances = jax.tree.map(np.asarray, problem.start)
+    precisions = np.linalg.inv(covariances) if covariances.ndim == 3 else 1 / covariances
+    theirs = {"full": (-1, *covariances.shape[1:]), "tied": covariances.shape[1:], "diag": covariances.shape}
     model = GaussianMixture(
         len(weights),
+        covariance_type=problem.structure,
         weights_init=weights,
         means_init=means,
-        precisions_init=np.linalg.inv(covariances),
+        precisions_init=precisions.reshape(theirs.get(problem.structure, -1)),
         reg_covar=RIDGE,
         tol=0,
         max_iter=n_iter,
@@ -88,7 +101,7 @@ def fit_sklearn(problem: Problem, n_iter: int) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged: that is the point
         model.fit(problem.x)
-    fitted = jaxgmm.GMMParams(model.weights_, model.means_, model.covariances_)
+    fitted = jaxgmm.GMMParams(model.weights_, model.means_, model.covariances_.reshape(covariances.shape))
     return float(jaxgmm.score(fitted, problem.x))
 
 
@@ -119,9 +132,11 @@ def seconds_per_iteration(fit: Fit, problem: Problem) -> float:
     return (taken[1] - taken[0]) / (LONG - SHORT)
 
 
-def measure(shape: tuple[int, int, int], dtype: Any, peers: dict[str, Fit], repeats: int) -> dict[str, Any]:
+def measure(
+    structure: str, shape: tuple[int, int, int], dtype: Any, peers: dict[str, Fit], repeats: int
+) -> dict[str, Any]:
     """One row of the table."""
-    problem = make_problem(*shape, dtype)
+    problem = make_problem(structure, *shape, dtype)
     fits = {"jaxgmm": fit_jaxgmm, **peers}
     row: dict[str, Any] = {"n, d, k": "{}, {}, {}".format(*shape), "dtype": np.dtype(dtype).name}
     reached = {}
@@ -142,30 +157,34 @@ def measure(shape: tuple[int, int, int], dtype: Any, peers: dict[str, Fit], repe
     return row
 
 
-def available_peers(dtype: Any, n_features: int) -> dict[str, Fit]:
-    """scikit-learn always; gmmx where it is installed, in the only dtype it takes.
+def available_peers(structure: str, dtype: Any, n_features: int) -> dict[str, Fit]:
+    """scikit-learn always; gmmx where it is installed, for full covariances in the only dtype it takes.
 
     With 64 features and more gmmx takes minutes an iteration: it is not measured there.
     """
     peers: dict[str, Fit] = {"sklearn": fit_sklearn}
-    if find_spec("gmmx") and dtype == np.float32 and n_features <= 16:
+    if find_spec("gmmx") and structure == "full" and dtype == np.float32 and n_features <= 16:
         peers["gmmx"] = fit_gmmx
     return peers
 
 
 def main() -> None:
-    """Measure the grid in both dtypes, print the table and write it beside this file."""
+    """Measure the grid in both dtypes, print a table for each structure and write them beside this file."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--structures", nargs="+", choices=STRUCTURES, default=STRUCTURES)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--output", type=Path, default=Path(__file__).with_name("per_iteration.md"))
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
-    rows = []
-    for dtype in (np.float64, np.float32):
-        with jax.enable_x64(dtype == np.float64):
-            for shape in GRID:
-                rows.append(measure(shape, dtype, available_peers(dtype, shape[1]), arguments.repeats))
-                print(json.dumps(rows[-1]), flush=True)
-    write(arguments.output, "Seconds per EM iteration, full covariances", rows)
+    for structure in arguments.structures:
+        rows = []
+        for dtype in (np.float64, np.float32):
+            with jax.enable_x64(dtype == np.float64):
+                for shape in GRID:
+                    peers = available_peers(structure, dtype, shape[1])
+                    rows.append(measure(structure, shape, dtype, peers, arguments.repeats))
+                    print(json.dumps(rows[-1]), flush=True)
+        path = arguments.output / f"per_iteration_{structure}.md"
+        write(path, f"Seconds per EM iteration, {structure} covariances", rows)
 
 
 if __name__ == "__main__":
