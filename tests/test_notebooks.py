@@ -13,7 +13,7 @@ def test_there_are_notebooks():
     assert NOTEBOOKS
 
 
-LONG = ("02_choosing_a_model", "04_from_scikit_learn")  # a minute each on one core
+LONG = ("02_choosing_a_model", "03_composing", "04_from_scikit_learn")  # a minute each on one core
 MARKED = [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in LONG), id=path.stem) for path in NOTEBOOKS]
 
 
