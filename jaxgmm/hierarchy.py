@@ -47,9 +47,7 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int = 0) -> np.nd
         tree[:, 2] = np.arange(len(tree))  # the order of merging: no ties, so a cut gives as many as asked for
         return [fcluster(tree, k, "maxclust") - 1 for k in n_clusters]
 
-    first = (
-        [quantile_groups(rows[:, 0], k) for k in n_clusters] if x.shape[1] == 1 else cut(gaussian_linkage(turned))
-    )
+    first = [quantile_groups(rows[:, 0], k) for k in n_clusters] if x.shape[1] == 1 else cut(gaussian_linkage(turned))
     labels = np.stack([first, cut(linkage(turned, "ward"))], axis=1)
     nearest = KDTree(rows).query(x)[1] if len(x) > len(rows) else slice(None)
     return labels[:, :, nearest]
