@@ -175,16 +175,23 @@ def row_values(x: Array, weights: Array) -> None:
     """Raise unless weights are finite, non-negative and not all zero, and weighted rows are finite."""
     if not is_concrete(x, weights):
         return
-    bad = np.flatnonzero(~(np.isfinite(weights) & (np.asarray(weights) >= 0)))
+    bad_weights, bad_rows = _flaws(x, weights)
+    bad = np.flatnonzero(bad_weights)
     if bad.size:
         raise ValueError(f"weights: expected finite values >= 0, got {weights[bad[0]]} at row {bad[0]}")
     if not np.any(weights):
         raise ValueError("weights: expected at least one above zero, got all zero")
-    bad = np.flatnonzero(~jnp.isfinite(x).all(1) & (weights > 0))
+    bad = np.flatnonzero(bad_rows)
     if bad.size:
         raise ValueError(
             f"x: expected finite values, got {np.asarray(x[bad[0]])} at row {bad[0]} ({bad.size} such rows)"
         )
+
+
+@jax.jit
+def _flaws(x: Array, weights: Array) -> tuple[Array, Array]:
+    """Rows ``(n,)`` whose weight is no weight, and rows that count but are not finite."""
+    return ~(jnp.isfinite(weights) & (weights >= 0)), ~jnp.isfinite(x).all(1) & (weights > 0)
 
 
 def enough_rows(x: Array, weights: Array, n_components: int) -> None:

@@ -1,7 +1,8 @@
 """Fit a mixture from data alone: standardise, seed, run all restarts in one program, keep the best."""
 
-from functools import partial
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,8 @@ SEEDING_ROWS = 8192  # rows that seeding looks at
 ON_SAMPLE = 20  # iterations that they alone see, where there are more
 LEAD = 2  # of so many starts one goes on from the sample
 AFTER_SAMPLE = Rules(stretch=1, keep=3, width=1)  # many rows keep the machine busy
+FEW_DENSITIES = 4096  # of rows under components, which take less time to fit than to compile for
+HASTE = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}  # compiles in half the time
 
 
 def fit(
@@ -122,9 +125,10 @@ def fit(
     if prior is not None:
         prior = checks.as_prior(prior, x[:1])
     options = (n_components, family, n_init, seedings, max_iter, accelerate)
-    given = (start, jnp.asarray(ridge, x.dtype), jnp.asarray(tol, x.dtype), prior, noise)
+    given = (key, x, weights, start, jnp.asarray(ridge, x.dtype), jnp.asarray(tol, x.dtype), prior, noise)
+    is_small = len(x) * n_components < FEW_DENSITIES and jax.default_backend() == "cpu"
     with clock("fitting", progress):
-        result = _fit(key, x, weights, *given, *options)
+        result = _program(is_small and _is_no_part(given))(*given, *options)
         return jax.block_until_ready(result) if progress else result  # type: ignore[no-untyped-call]
 
 
@@ -135,7 +139,24 @@ class Scale(NamedTuple):
     scale: Array  # (d,)
 
 
-@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12, 13))
+def _is_no_part(given: Any) -> bool:
+    """Whether what is computed of this is a program, and no part of a larger one, which has its own options."""
+    return checks.is_concrete(given, jnp.zeros(()))  # inside ``jit`` even what is made of nothing is traced
+
+
+@cache
+def _program(in_haste: bool) -> Callable[..., FitResult]:
+    """:func:`_fit` under ``jit``."""
+    compiled: Any = partial(jax.jit, static_argnums=(8, 9, 10, 11, 12, 13))
+    if in_haste:
+        try:
+            jax.jit(jnp.zeros, static_argnums=0, compiler_options=HASTE)(())
+            return compiled(_fit, compiler_options=HASTE)
+        except jax.errors.JaxRuntimeError:  # these are no options of this compiler
+            pass
+    return compiled(_fit)
+
+
 def _fit(
     key: Array,
     x: Array,
