@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 from jax.custom_batching import custom_vmap
+from jax.sharding import PartitionSpec
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from . import checks, linalg, mixture
@@ -15,8 +17,9 @@ from . import natural as n
 from .mixture import Frame, chunk_rows, frame, joint_block, with_noise
 from .types import GMMParams, Stats
 
-Block = Callable[[Array, Array], Stats]  # (rows, weights) -> Stats in a form that adds
+Block = Callable[[Array, Array], Stats]  # (rows, weights) -> Stats in a form that adds; a pytree of what it holds
 
+ROWS = "rows"  # the axis of a mesh over whose devices rows are spread
 MANY_DENSITIES = 1024  # of rows under components, for which a second kernel is worth compiling
 
 
@@ -32,7 +35,8 @@ def e_step(
     Rows go through in chunks, so temporaries are bounded whatever n is. Rounding error grows linearly with (distance /
     standard deviation), never with the distance from the origin. But for small data a faster form takes over
     where its rounding, bounded before, is no more than scoring a row loses anyway. Works under ``jit``, ``vmap`` and
-    ``grad``, and on sharded rows.
+    ``grad``, and on sharded rows. Under ``jax.set_mesh`` of a mesh with an automatic axis ``"rows"``, whose size
+    divides n, every device takes its share of the chunks, and only sums travel: CPU devices are cores.
 
     Args:
         params: the mixture, k components in d features.
@@ -84,7 +88,8 @@ def expect(params: GMMParams, ready: Frame, x: Array, weights: Array, size: int 
 def accurate_stats(params: GMMParams, ready: Frame, x: Array, weights: Array, size: int | None) -> Stats:
     """By whitened residuals: rounding grows linearly with (distance / standard deviation)."""
     size = size or chunk_rows(params.means.shape[0], x.shape[1], x.dtype.itemsize)
-    stats = _over_chunks(partial(_whitened_stats, ready), x, weights, size)
+    block = Partial(_whitened_stats, ready)  # type: ignore[no-untyped-call]
+    stats = _over_chunks(block, x, weights, size)
     second = linalg.unwhiten_scatter(ready.factor, stats.first, stats.second, ready.offsets)
     return stats._replace(
         first=linalg.unwhiten(ready.factor, stats.first), second=linalg.pool(second, params.covariances.shape)
@@ -96,7 +101,8 @@ def fast_stats(params: GMMParams, ready: Frame, x: Array, weights: Array, size: 
     shape = params.covariances.shape
     natural = n.natural(ready, centre, shape)
     size = size or n.chunk_rows(natural, x.dtype.itemsize)
-    stats = _over_chunks(partial(_natural_stats, ready, natural, centre, shape), x, weights, size)
+    block = Partial(partial(_natural_stats, shape), ready, natural, centre)  # type: ignore[no-untyped-call]
+    stats = _over_chunks(block, x, weights, size)
     return n.about_means(natural, stats, shape)
 
 
@@ -128,9 +134,24 @@ def _nearby(x: Array) -> Array:
 
 
 def _over_chunks(block: Block, x: Array, weights: Array, size: int) -> Stats:
-    """The sum of ``block`` over chunks of rows."""
+    """The sum of ``block`` over chunks of rows, each device of a mesh of rows taking its share."""
     if size >= len(x):
         return block(x, weights)
+    mesh = jax.sharding.get_abstract_mesh()
+    if ROWS not in mesh.auto_axes or len(x) % mesh.shape[ROWS]:
+        return _one_after_another(block, x, weights, size)
+
+    def share(block: Block, x: Array, weights: Array) -> Stats:
+        here = _one_after_another(block, x, weights, min(size, len(x)))
+        return lax.psum(here, ROWS)  # type: ignore[no-untyped-call]
+
+    everywhere, rows = PartitionSpec(), PartitionSpec(ROWS)  # type: ignore[no-untyped-call]
+    specs: Any = {"in_specs": (everywhere, rows, rows), "out_specs": everywhere}
+    return jax.shard_map(share, **specs, axis_names={ROWS}, check_vma=False)(block, x, weights)
+
+
+def _one_after_another(block: Block, x: Array, weights: Array, size: int) -> Stats:
+    """The sum of ``block`` over chunks of rows, compensated."""
 
     def add_chunk(totals: tuple[Stats, Stats], index: Array) -> tuple[tuple[Stats, Stats], None]:
         # The last chunk reaches back to stay whole: its rows that were counted already get weight zero.
@@ -158,7 +179,7 @@ def _whitened_stats(frame: Frame, rows: Array, weights: Array) -> Stats:
 
 
 def _natural_stats(
-    frame: Frame, natural: n.Natural, centre: Array, shape: tuple[int, ...], rows: Array, weights: Array
+    shape: tuple[int, ...], frame: Frame, natural: n.Natural, centre: Array, rows: Array, weights: Array
 ) -> Stats:
     """Stats of one block of rows ``(n, d)`` about ``centre`` (:func:`natural.sums`)."""
     centred = _centred(rows, weights, centre)

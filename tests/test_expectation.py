@@ -1,3 +1,5 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -201,3 +203,28 @@ def test_an_overflowing_row_scores_minus_infinity_in_the_fast_kernel():
     fast, accurate, _ = both_kernels(random_params(jaxgmm.FULL, dtype=np.float32), x, jnp.ones(len(x)))
     assert np.isneginf(fast.log_likelihood)
     assert np.isneginf(accurate.log_likelihood)
+
+
+def test_the_devices_of_a_mesh_share_the_rows(x64):
+    params, x = random_params(jaxgmm.FULL), jnp.asarray(blobs(4000))
+    mesh = jax.make_mesh((4,), (expectation.ROWS,), axis_types=(jax.sharding.AxisType.Auto,))
+    batch = jax.tree.map(lambda leaf: jnp.stack([leaf, 1.1 * leaf]), params)
+
+    def each(x):
+        e_step = partial(jaxgmm.e_step, chunk_size=100)
+        gradient = jax.grad(lambda means: e_step(params._replace(means=means), x).log_likelihood)(params.means)
+        return e_step(params, x), jax.vmap(e_step, (0, None))(batch, x), gradient
+
+    expected = each(x)
+    with jax.set_mesh(mesh):
+        shared = each(jax.device_put(x, jax.P(expectation.ROWS)))
+        uneven = each(x[:-1])  # on one device
+        program = jax.jit(partial(jaxgmm.e_step, chunk_size=100)).lower(params, x).compile().as_text()
+    assert "f64[100,2]" in program  # a chunk
+    assert "all-reduce" in program
+    assert "all-gather" not in program
+    assert "f64[4000,2]" not in program  # each device holds its share alone
+    for a, b in zip(jax.tree.leaves(shared), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
+    for a, b in zip(jax.tree.leaves(uneven), jax.tree.leaves(each(x[:-1])), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-10)
