@@ -1,16 +1,19 @@
-"""Seconds per EM iteration, by structure of the covariances, against scikit-learn and, where installed, gmmx.
+"""Seconds per EM iteration, by structure of the covariances, against scikit-learn and, where installed, torch and gmmx.
 
-Run ``python -m benchmarks.per_iteration``. Every library starts from the same parameters and takes the same number of
-iterations. Time per iteration is the difference between a long and a short run over the difference in iterations, so
-that set-up, compilation and the last scoring pass drop out; libraries take turns within a repeat, and the ratio
-reported is the median of the repeats' ratios. A row whose log-likelihoods differ is marked as failed.
+Run ``python -m benchmarks.per_iteration``. Rows are spread over all cores. Every library starts from the same
+parameters, and a row whose log-likelihoods after as many iterations differ is marked as failed. Time per iteration is
+the difference between a long and a short run over the difference in iterations, so that set-up, compilation and the
+last scoring pass drop out; libraries take turns within a repeat, and the ratio reported is the median of the repeats'
+ratios.
 """
 
 import argparse
 import json
+import os
 import time
 import warnings
 from collections.abc import Callable
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,6 +21,11 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
+
+os.environ["SCIPY_ARRAY_API"] = "1"  # read when scipy is first imported
+
+import sklearn
 from sklearn.mixture import GaussianMixture
 
 import jaxgmm
@@ -34,7 +42,7 @@ GRID = [
     (32768, 128, 8),
 ]
 STRUCTURES = ("full", "tied", "diag", "spherical")
-SHORT, LONG = 2, 6  # iterations
+SHORT, LONG, LONGER = 2, 6, 26  # iterations; the last is for runs that take a millisecond each
 RIDGE = 1e-6
 
 
@@ -43,11 +51,18 @@ class Problem(NamedTuple):
 
     structure: str
     x: np.ndarray  # (n, d)
-    rows: jax.Array  # the same on the device, so that a copy is not timed as an iteration
+    rows: jax.Array  # the same on the devices
     start: jaxgmm.GMMParams
 
 
 Fit = Callable[[Problem, int], float]  # iterations -> mean log-likelihood per row of the parameters reached
+
+
+@cache
+def cores() -> jax.sharding.Mesh:
+    """All of them, or all accelerators."""
+    automatic = (jax.sharding.AxisType.Auto,)
+    return jax.make_mesh((jax.device_count(),), ("rows",), axis_types=automatic)
 
 
 def make_problem(structure: str, n: int, d: int, k: int, dtype: Any) -> Problem:
@@ -69,19 +84,21 @@ def make_problem(structure: str, n: int, d: int, k: int, dtype: Any) -> Problem:
     }[structure]
     start = (np.full(k, 1 / k), means + rng.normal(size=(k, d)) / np.sqrt(d), stored)
     params = jaxgmm.GMMParams(*(jnp.asarray(array, dtype) for array in start))
-    return Problem(structure, x.astype(dtype), jnp.asarray(x, dtype), params)
+    rows = jax.device_put(x.astype(dtype), jax.NamedSharding(cores(), PartitionSpec("rows")))  # type: ignore[no-untyped-call]
+    return Problem(structure, x.astype(dtype), rows, params)
 
 
 def fit_jaxgmm(problem: Problem, n_iter: int) -> float:
     """This library."""
     family = jaxgmm.get_family(problem.structure)
-    result = jaxgmm.em(problem.start, problem.rows, family=family, ridge=RIDGE, tol=0.0, max_iter=n_iter)
+    with jax.set_mesh(cores()):
+        result = jaxgmm.em(problem.start, problem.rows, family=family, ridge=RIDGE, tol=0.0, max_iter=n_iter)
     if int(result.n_iter) != n_iter:
         raise RuntimeError(f"took {int(result.n_iter)} iterations of {n_iter}: {jaxgmm.describe(result.status)}")
     return float(result.log_likelihood) / len(problem.x)
 
 
-def fit_sklearn(problem: Problem, n_iter: int) -> float:
+def fit_sklearn(problem: Problem, n_iter: int, as_array: Callable[[Any], Any] = np.asarray) -> float:
     """scikit-learn's GaussianMixture on numpy arrays."""
     weights, means, covariances = jax.tree.map(np.asarray, problem.start)
     precisions = np.linalg.inv(covariances) if covariances.ndim == 3 else 1 / covariances
@@ -89,9 +106,9 @@ def fit_sklearn(problem: Problem, n_iter: int) -> float:
     model = GaussianMixture(
         len(weights),
         covariance_type=problem.structure,
-        weights_init=weights,
-        means_init=means,
-        precisions_init=precisions.reshape(theirs.get(problem.structure, -1)),
+        weights_init=as_array(weights),
+        means_init=as_array(means),
+        precisions_init=as_array(precisions.reshape(theirs.get(problem.structure, -1))),
         reg_covar=RIDGE,
         tol=0,
         max_iter=n_iter,
@@ -100,9 +117,18 @@ def fit_sklearn(problem: Problem, n_iter: int) -> float:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged: that is the point
-        model.fit(problem.x)
-    fitted = jaxgmm.GMMParams(model.weights_, model.means_, model.covariances_.reshape(covariances.shape))
-    return float(jaxgmm.score(fitted, problem.x))
+        model.fit(as_array(problem.x))
+    fitted: Any = [np.asarray(leaf) for leaf in (model.weights_, model.means_, model.covariances_)]
+    fitted[2] = fitted[2].reshape(covariances.shape)
+    return float(jaxgmm.score(jaxgmm.GMMParams(*fitted), problem.x))
+
+
+def fit_torch(problem: Problem, n_iter: int) -> float:
+    """The same on torch tensors."""
+    import torch
+
+    with sklearn.config_context(array_api_dispatch=True):
+        return fit_sklearn(problem, n_iter, lambda array: torch.from_numpy(np.array(array)))
 
 
 def fit_gmmx(problem: Problem, n_iter: int) -> float:
@@ -114,7 +140,7 @@ def fit_gmmx(problem: Problem, n_iter: int) -> float:
         means=means, covariances=covariances, weights=weights, covariance_type="full"
     )
     fitter = gmmx.EMFitter(tol=0.0, max_iter=n_iter, reg_covar=RIDGE)
-    fitted = fitter.fit(x=problem.rows, gmm=model).gmm
+    fitted = fitter.fit(x=jnp.asarray(problem.x), gmm=model).gmm
     return float(
         jaxgmm.score(
             jaxgmm.GMMParams(fitted.weights_numpy, fitted.means_numpy, fitted.covariances.values_numpy), problem.x
@@ -122,14 +148,14 @@ def fit_gmmx(problem: Problem, n_iter: int) -> float:
     )
 
 
-def seconds_per_iteration(fit: Fit, problem: Problem) -> float:
+def seconds_per_iteration(fit: Fit, problem: Problem, most: int) -> float:
     """One estimate from a short and a long run."""
     taken = []
-    for n_iter in (SHORT, LONG):
+    for n_iter in (SHORT, most):
         begin = time.perf_counter()
         fit(problem, n_iter)
         taken.append(time.perf_counter() - begin)
-    return (taken[1] - taken[0]) / (LONG - SHORT)
+    return (taken[1] - taken[0]) / (most - SHORT)
 
 
 def measure(
@@ -139,14 +165,15 @@ def measure(
     problem = make_problem(structure, *shape, dtype)
     fits = {"jaxgmm": fit_jaxgmm, **peers}
     row: dict[str, Any] = {"n, d, k": "{}, {}, {}".format(*shape), "dtype": np.dtype(dtype).name}
-    reached = {}
+    reached, most = {}, LONGER if problem.x.size < 10**6 else LONG
     for name, fit in fits.items():  # compiles, and shows that all do the same work
         fit(problem, SHORT)
         reached[name] = fit(problem, LONG)
+        fit(problem, most)
     times: dict[str, list[float]] = {name: [] for name in fits}
     for _ in range(repeats):
         for name, fit in fits.items():
-            times[name].append(seconds_per_iteration(fit, problem))
+            times[name].append(seconds_per_iteration(fit, problem, most))
     agreed = 1e-4 if dtype == np.float32 else 1e-8
     for name in fits:
         row[f"{name} ms"] = 1e3 * float(np.median(times[name]))
@@ -158,11 +185,13 @@ def measure(
 
 
 def available_peers(structure: str, dtype: Any, n_features: int) -> dict[str, Fit]:
-    """scikit-learn always; gmmx where it is installed, for full covariances in the only dtype it takes.
+    """scikit-learn always; on torch tensors in float32; gmmx for full covariances in the only dtype it takes.
 
     With 64 features and more gmmx takes minutes an iteration: it is not measured there.
     """
     peers: dict[str, Fit] = {"sklearn": fit_sklearn}
+    if find_spec("torch") and dtype == np.float32:
+        peers["torch"] = fit_torch
     if find_spec("gmmx") and structure == "full" and dtype == np.float32 and n_features <= 16:
         peers["gmmx"] = fit_gmmx
     return peers
@@ -175,6 +204,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())  # type: ignore[no-untyped-call]
     for structure in arguments.structures:
         rows = []
         for dtype in (np.float64, np.float32):
