@@ -52,7 +52,7 @@ def fit_lanes(problem: Problem, n_iter: int) -> float:
     starts = jax.tree.map(lambda leaf: jnp.stack([leaf] * LANES), problem.start)
     starts = starts._replace(means=starts.means * jnp.linspace(1, 1.1, LANES, dtype=jnp.float32)[:, None, None])
     with jax.set_mesh(cores()):
-        run = jax.vmap(lambda start: jaxgmm.em(start, problem.rows, ridge=RIDGE, tol=0.0, max_iter=n_iter))
+        run: Any = jax.vmap(lambda start: jaxgmm.em(start, problem.rows, ridge=RIDGE, tol=0.0, max_iter=n_iter))
         result = run(starts)
     if (result.n_iter != n_iter).any():
         raise RuntimeError(f"took {result.n_iter} iterations of {n_iter}")

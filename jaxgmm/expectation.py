@@ -73,7 +73,7 @@ def _e_step(params: GMMParams, x: Array, weights: Array, size: int | None) -> St
 
 def expect(params: GMMParams, ready: Frame, x: Array, weights: Array, size: int | None) -> Stats:
     """The E-step of a mixture whose frame is ``ready``, by the kernel that suits it."""
-    if len(x) * len(params.means) < MANY_DENSITIES or not n.pays(*params.means.shape):
+    if len(x) * len(params.means) < MANY_DENSITIES or not n.pays(params.covariances.shape, *params.means.shape):
         return accurate_stats(params, ready, x, weights, size)
     centre = _nearby(x)
     lost = n.rounding(ready, centre, params.covariances)

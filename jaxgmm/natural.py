@@ -47,9 +47,10 @@ def natural(frame: Frame, centre: Array, shape: tuple[int, ...]) -> Natural:
     return Natural(eta, offsets, frame.factor.inverse[0] if shape[0] == 1 and len(shape) == 3 else None)
 
 
-def pays(n_components: int, n_features: int) -> bool:
-    """Whether making features is worth it: they serve all components, and grow with the square of the dimension."""
-    return 16 * n_components > n_features
+def pays(shape: tuple[int, ...], n_components: int, n_features: int) -> bool:
+    """Whether making features is worth it: they serve all components, but products grow with the square of d."""
+    has_products = len(shape) == 3 and shape[0] > 1
+    return not has_products or 16 * n_components >= n_features
 
 
 def is_tolerable(lost: Array, n_features: int) -> Array:
@@ -107,8 +108,8 @@ def chunk_rows(natural: Natural, itemsize: int) -> int:
     Measured on a CPU: a part of one core's second-level cache is best, in whole vectors, and products not too short.
     """
     k, f = natural.eta.shape
-    megabytes = 1 / 4 if jax.default_backend() == "cpu" else 256
-    return max(1, int(megabytes * 2**20) // ((f + 2 * k) * itemsize * 128)) * 128
+    megabytes, vectors = 1 / 4 if jax.default_backend() == "cpu" else 256, 512  # bytes
+    return max(1, int(megabytes * 2**20) // ((f + 2 * k) * vectors)) * (vectors // itemsize)
 
 
 def sums(natural: Natural, rows: Array, features: Array, expected: Array) -> tuple[Array, Array, Array]:
