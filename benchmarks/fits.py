@@ -25,7 +25,7 @@ from sklearn.mixture import GaussianMixture
 
 import jaxgmm
 
-from .per_iteration import cores
+from .per_iteration import cores, spread
 from .tables import write
 
 ROUNDING = 1e-9  # nats a row
@@ -76,13 +76,11 @@ def summary(name: str, first: float, ours: list[float], theirs: list[float], gai
 
 def one_of_ten(name: str, x: np.ndarray, k: int, repeats: int) -> dict[str, Any]:
     """A fit with ten restarts."""
-    rows = jnp.asarray(x)
-    spread = len(x) >= MANY_ROWS
-    if spread:
-        rows = jax.device_put(x, jax.NamedSharding(cores(), PartitionSpec("rows")))  # type: ignore[no-untyped-call]
+    many = len(x) >= MANY_ROWS
+    rows = spread(x) if many else jnp.asarray(x)
 
     def fit(key: jax.Array) -> jaxgmm.FitResult:
-        with jax.set_mesh(cores()) if spread else nullcontext():
+        with jax.set_mesh(cores()) if many else nullcontext():
             return jaxgmm.fit(key, rows, k, n_init=10)
 
     first, _ = timed(fit, jax.random.key(0))

@@ -65,6 +65,11 @@ def cores() -> jax.sharding.Mesh:
     return jax.make_mesh((jax.device_count(),), ("rows",), axis_types=automatic)
 
 
+def spread(x: np.ndarray) -> jax.Array:
+    """Rows, on all of them."""
+    return jax.device_put(x, jax.NamedSharding(cores(), PartitionSpec("rows")))  # type: ignore[no-untyped-call]
+
+
 def make_problem(structure: str, n: int, d: int, k: int, dtype: Any) -> Problem:
     """A mixture of correlated, overlapping components, and a start at true means displaced by a standard deviation."""
     rng = np.random.default_rng(0)
@@ -84,8 +89,8 @@ def make_problem(structure: str, n: int, d: int, k: int, dtype: Any) -> Problem:
     }[structure]
     start = (np.full(k, 1 / k), means + rng.normal(size=(k, d)) / np.sqrt(d), stored)
     params = jaxgmm.GMMParams(*(jnp.asarray(array, dtype) for array in start))
-    rows = jax.device_put(x.astype(dtype), jax.NamedSharding(cores(), PartitionSpec("rows")))  # type: ignore[no-untyped-call]
-    return Problem(structure, x.astype(dtype), rows, params)
+    x = x.astype(dtype)
+    return Problem(structure, x, spread(x), params)
 
 
 def fit_jaxgmm(problem: Problem, n_iter: int) -> float:

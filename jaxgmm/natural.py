@@ -108,7 +108,8 @@ def chunk_rows(natural: Natural, itemsize: int) -> int:
     Measured on a CPU: a part of one core's second-level cache is best, in whole vectors, and products not too short.
     """
     k, f = natural.eta.shape
-    megabytes, vectors = 1 / 4 if jax.default_backend() == "cpu" else 256, 512  # bytes
+    megabytes = 1 / 4 if jax.default_backend() == "cpu" else 256
+    vectors = 512  # bytes of each feature
     return max(1, int(megabytes * 2**20) // ((f + 2 * k) * vectors)) * (vectors // itemsize)
 
 
