@@ -17,9 +17,11 @@ from jax.custom_batching import custom_vmap, sequential_vmap
 einsum = partial(jnp.einsum, precision=lax.Precision.HIGHEST)
 
 # On CPUs LAPACK gets one matrix at a time, or none: jaxlib splits a batch over the very threads that wait for it, and
-# two large batches at once, on two cores, wait for ever (seen with jaxlib 0.10.2). Small matrices run faster side by
-# side, without LAPACK.
-LARGEST_ELIMINATED = 8  # features
+# two large batches at once, on two cores, wait for ever (seen with jaxlib 0.10.2); and after a triangular solve of 32
+# features or more its own threads keep a core busy for 100 ms, waiting for the next. Without it matrices run side by
+# side.
+LARGEST_ELIMINATED = 8  # features, the whole elimination written out
+BLOCK = 16  # rows eliminated at a time where there are more features
 
 
 def matmul(a: Array, b: Array) -> Array:
@@ -77,7 +79,7 @@ def _cholesky_with_inverse(matrices: Array) -> tuple[Array, Array]:
     """``L`` and ``L^-1`` of symmetric matrices ``(k, d, d)``."""
     if matrices.shape[-1] <= LARGEST_ELIMINATED:
         return _eliminate(matrices)
-    return by_lapack(_lapack, matrices)
+    return lax.platform_dependent(matrices, cpu=_eliminate_by_blocks, default=_lapack)
 
 
 @_cholesky_with_inverse.defjvp
@@ -102,8 +104,35 @@ def _eliminate(matrices: Array) -> tuple[Array, Array]:
     return jnp.tril(augmented[..., :d].swapaxes(-1, -2)), augmented[..., d:]
 
 
-def _lapack(matrix: Array) -> tuple[Array, Array]:
-    root = jnp.linalg.cholesky(matrix)
+@side_by_side
+def _eliminate_by_blocks(matrices: Array) -> tuple[Array, Array]:
+    """The same in loops: of each block of rows, then of each row in it, is taken what the rows above it say of it."""
+    d = matrices.shape[1]
+    n_blocks = -(-d // BLOCK)
+    size = n_blocks * BLOCK
+    spare = jnp.diag((jnp.arange(size) >= d).astype(matrices.dtype))
+    matrices = jnp.pad(matrices, ((0, 0), (0, size - d), (0, size - d))) + spare[None]
+    identity = jnp.broadcast_to(jnp.eye(size, dtype=matrices.dtype), matrices.shape)
+    augmented = jnp.concatenate([matrices, identity], axis=2)
+
+    def eliminate_block(block: Array, done: Array) -> Array:
+        first = block * BLOCK
+        above = lax.dynamic_slice_in_dim(done, first, BLOCK, axis=2)
+        rows = lax.dynamic_slice_in_dim(augmented, first, BLOCK, axis=1) - matmul(above.swapaxes(1, 2), done)
+
+        def eliminate_row(index: Array, rows: Array) -> Array:
+            above = jnp.where(jnp.arange(BLOCK)[None] < index, rows[:, :, first + index], 0)
+            row = rows[:, index] - jnp.squeeze(matmul(above[:, None], rows), 1)
+            return rows.at[:, index].set(row / jnp.sqrt(row[:, first + index])[:, None])
+
+        return lax.dynamic_update_slice_in_dim(done, lax.fori_loop(0, BLOCK, eliminate_row, rows), first, axis=1)
+
+    done = lax.fori_loop(0, n_blocks, eliminate_block, jnp.zeros_like(augmented))
+    return jnp.tril(done[:, :d, :d].swapaxes(1, 2)), done[:, :d, size : size + d]
+
+
+def _lapack(matrices: Array) -> tuple[Array, Array]:
+    root = jnp.linalg.cholesky(matrices)
     identity = jnp.broadcast_to(jnp.eye(root.shape[-1], dtype=root.dtype), root.shape)
     return root, lax.linalg.triangular_solve(root, identity, left_side=True, lower=True)
 

@@ -10,7 +10,16 @@ from problems import eps
 
 from jaxgmm import linalg
 
-SIZES = [1, 2, 5, linalg.LARGEST_ELIMINATED, linalg.LARGEST_ELIMINATED + 1, 30]  # features, on both sides of LAPACK
+SIZES = [
+    1,
+    2,
+    5,
+    linalg.LARGEST_ELIMINATED,
+    linalg.LARGEST_ELIMINATED + 1,
+    16,
+    30,
+    70,
+]  # features, written out and by blocks
 
 
 def positive_definite(k, d, seed=0):
