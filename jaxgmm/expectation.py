@@ -130,7 +130,7 @@ def _nearby(x: Array) -> Array:
     rows = x[:: max(1, len(x) // 1024)]
     finite = jnp.isfinite(rows).all(1)
     mean = jnp.where(finite[:, None], rows, 0).sum(0) / jnp.maximum(finite.sum(dtype=x.dtype), 1)
-    return lax.stop_gradient(jnp.where(jnp.isfinite(mean), mean, 0))
+    return linalg.computed_once(lax.stop_gradient(jnp.where(jnp.isfinite(mean), mean, 0)))
 
 
 def _over_chunks(block: Block, x: Array, weights: Array, size: int) -> Stats:

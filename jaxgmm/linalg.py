@@ -32,6 +32,14 @@ def matmul(a: Array, b: Array) -> Array:
     return sum(a[..., i, None] * b[..., i, None, :] for i in range(inner))  # type: ignore[return-value]
 
 
+def computed_once(reference: Array) -> Array:
+    """``reference``, the same number for all who subtract it.
+
+    Computed in two places of a program, as compilers for GPUs like to, it may be rounded in two ways.
+    """
+    return lax.optimization_barrier(reference)  # type: ignore[no-untyped-call]
+
+
 def side_by_side(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
     """``function`` of a stack of matrices ``(k, d, d)``; under ``vmap``, of those of all lanes as one stack."""
 

@@ -33,7 +33,7 @@ def frame(params: GMMParams) -> Frame:
     alive = params.weights > 0
     log_weights = jnp.where(alive, jnp.log(jnp.where(alive, params.weights, 1)), -jnp.inf)
     shares = params.weights[:k] / jnp.where(alive[:k].any(), params.weights[:k].sum(), 1)
-    centre = jnp.sum(shares[:, None] * params.means, axis=0)
+    centre = linalg.computed_once(jnp.sum(shares[:, None] * params.means, axis=0))
     factor = linalg.factorize(params.covariances, d)
     log_scale = log_weights[:k] - jnp.broadcast_to(factor.log_det, (k,)) - d / 2 * math.log(2 * math.pi)
     noise = params.noise if isinstance(params, NoisyGMMParams) else None
