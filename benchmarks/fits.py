@@ -29,7 +29,7 @@ from .per_iteration import cores, spread
 from .tables import write
 
 ROUNDING = 1e-9  # nats a row
-MANY_ROWS = 10_000  # that are worth spreading over cores
+MANY_ROWS = 50_000  # that are worth spreading over cores
 SHARE = 100  # one in so many small data sets is scikit-learn's
 
 

@@ -24,6 +24,7 @@ class Family:
         scale_equivariant: whether rescaling single features maps the family onto itself.
         letters: mclust's name for it: volume, shape and orientation equal, variable or the identity.
         constrained: whether its covariances obey more than their shape says, so that a start may lie outside.
+        begin: ``estimate`` where nothing is known of the covariances yet; None where that makes no difference.
     """
 
     name: str
@@ -33,9 +34,16 @@ class Family:
     scale_equivariant: bool
     letters: str = ""
     constrained: bool = False
+    begin: Callable[[Array, Array, Array], Array] | None = None
 
 
-def _family(letters: str, estimate: p.Estimate, name: str = "", scale_equivariant: bool = True) -> Family:
+def _family(
+    letters: str,
+    estimate: p.Estimate,
+    name: str = "",
+    scale_equivariant: bool = True,
+    begin: p.Estimate | None = None,
+) -> Family:
     """A family of Sigma_j = lambda_j D_j A_j D_j^T: what is stored and counted follows from its three letters."""
     volume, shape, orientation = tuple(letters)
 
@@ -50,7 +58,7 @@ def _family(letters: str, estimate: p.Estimate, name: str = "", scale_equivarian
         return copies[volume] + copies[shape] * (d - 1) + copies[orientation] * (d * (d - 1) // 2)
 
     constrained = estimate is not p.average
-    return Family(name or letters, structure, estimate, n_parameters, scale_equivariant, letters, constrained)
+    return Family(name or letters, structure, estimate, n_parameters, scale_equivariant, letters, constrained, begin)
 
 
 FULL = _family("VVV", p.average, "full")
@@ -67,8 +75,18 @@ FAMILIES = (
     DIAG,
     TIED,
     _family("VEE", p.equal_shape_and_axes),
-    _family("EVE", p.along_common_axes(p.equal_volume), scale_equivariant=False),
-    _family("VVE", p.along_common_axes(p.free_variances), scale_equivariant=False),
+    _family(
+        "EVE",
+        p.along_common_axes(p.equal_volume),
+        scale_equivariant=False,
+        begin=p.along_best_common_axes(p.equal_volume),
+    ),
+    _family(
+        "VVE",
+        p.along_common_axes(p.free_variances),
+        scale_equivariant=False,
+        begin=p.along_best_common_axes(p.free_variances),
+    ),
     _family("EEV", p.along_own_axes(p.equal_variances), scale_equivariant=False),
     _family("VEV", p.along_own_axes(p.equal_shape), scale_equivariant=False),
     _family("EVV", p.along_own_axes(p.equal_volume)),
@@ -117,12 +135,14 @@ def one_of(families: Sequence[Family], which: Array) -> Family:
     What the M-step needs of a family it has; numbers of parameters and scales are not for a tracer to say.
     """
 
-    def estimate(scatters: Array, counts: Array, previous: Array) -> Array:
-        return lax.switch(which, [family.estimate for family in families], scatters, counts, previous)
+    def of_that(estimates: Sequence[p.Estimate]) -> p.Estimate:
+        return lambda *given: lax.switch(which, estimates, *given)
 
+    estimate = of_that([family.estimate for family in families])
+    begin = of_that([family.begin or family.estimate for family in families])
     names = ", ".join(family.name for family in families)
     constrained = any(family.constrained for family in families)
-    return replace(families[0], name=f"one of {names}", estimate=estimate, constrained=constrained)
+    return replace(families[0], name=f"one of {names}", estimate=estimate, constrained=constrained, begin=begin)
 
 
 def letters(family: Family) -> str:

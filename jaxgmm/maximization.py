@@ -1,5 +1,6 @@
 """The M-step: the parameters that maximise the expected log-likelihood."""
 
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -205,9 +206,8 @@ def _from_responsibilities(x: Array, expected: Array, ridge: ArrayLike, family: 
     filled = counts > np.sqrt(np.finfo(x.dtype).tiny) * counts.sum()
     params = params._replace(means=centre + jnp.where(filled[:, None], first / linalg.or_one(counts)[:, None], 0))
     stats = _complete_stats(params, x, expected)
-    for _ in range(2 if family.constrained else 1):  # iterative families go up from where they were
-        params = _m_step(params, stats, ridge, family)
-    return params
+    params = _m_step(params, stats, ridge, replace(family, estimate=family.begin or family.estimate))
+    return _m_step(params, stats, ridge, family) if family.constrained else params  # iterative ones go further up
 
 
 def _complete_stats(params: GMMParams, x: Array, expected: Array) -> Stats:

@@ -8,7 +8,9 @@ Every function here is ``(scatters, counts, previous) -> covariances``, with sca
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
@@ -95,6 +97,30 @@ def along_common_axes(variances: Variances) -> Estimate:
         return _rotated(along(turned), axes[None])
 
     return estimate
+
+
+def along_best_common_axes(variances: Variances) -> Estimate:
+    """The same from the previous axes and from each scatter's own, whichever comes to more: for a start.
+
+    Common axes have several maxima, of which the one they go up to decides where EM ends.
+    """
+    estimate = along_common_axes(variances)
+
+    def from_any(scatters: Array, counts: Array, previous: Array) -> Array:
+        begun = jnp.concatenate([previous[None], jnp.broadcast_to(scatters[:, None], (len(scatters), *previous.shape))])
+        once: Any = jax.vmap(lambda covariances: estimate(scatters, counts, covariances))
+        ended = once(once(begun))
+        value = jax.vmap(lambda covariances: _expected_log_likelihood(scatters, counts, covariances))(ended)
+        return ended[jnp.argmax(jnp.where(jnp.isnan(value), -jnp.inf, value))]
+
+    return from_any
+
+
+def _expected_log_likelihood(scatters: Array, counts: Array, covariances: Array) -> Array:
+    """What estimates maximise, ``()`` in nats."""
+    factor = factorize(covariances, scatters.shape[-1])
+    distances = (matmul(factor.inverse, scatters) * factor.inverse).sum((1, 2))
+    return -(counts * factor.log_det).sum() - distances.sum() / 2
 
 
 def equal_shape_and_axes(scatters: Array, counts: Array, previous: Array) -> Array:
