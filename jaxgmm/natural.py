@@ -3,8 +3,8 @@ r"""A mixture as an exponential family: ``log p(x, z = j)`` is linear in feature
 .. math:: \log p(x, z = j) = T(x) \cdot \eta_j, \quad T(x) = [1, x, \text{products } x_a x_b]
 
 with squares alone where covariances are diagonal, their mean where they are spherical; where components share a matrix,
-its part is the same for all. One matrix product with the features of a block of rows gives every density, and another
-every moment; under ``vmap`` over mixtures all lanes share the features. The price is rounding, see :func:`rounding`.
+its part is the same for all. Matrix products with the features of a block of rows give every density and every moment;
+under ``vmap`` over mixtures all lanes share the features. The price is rounding, see :func:`rounding`.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,8 @@ TOLERATED = 1e-11  # nats a row
 class Natural(NamedTuple):
     """Natural parameters of a mixture, for rows about a centre that does not depend on it."""
 
-    eta: Array  # (k, f)
+    constant: Array  # (k,) of the feature 1
+    eta: Array  # (k, f) of the others
     offsets: Array  # (k, d) means about the centre
     shared: Array | None  # (d, d) inverse Cholesky factor of the matrix that components share
 
@@ -43,8 +44,8 @@ def natural(frame: Frame, centre: Array, shape: tuple[int, ...]) -> Natural:
         quadratic = [precisions[:, a, b] * once] if shape[0] > 1 else []
     constant = frame.log_scale - (linear * offsets).sum(1) / 2
     quadratic = [jnp.broadcast_to(part, (len(offsets), part.shape[1])) for part in quadratic]
-    eta = jnp.concatenate([constant[:, None], linear, *quadratic], axis=1)
-    return Natural(eta, offsets, frame.factor.inverse[0] if shape[0] == 1 and len(shape) == 3 else None)
+    eta = jnp.concatenate([linear, *quadratic], axis=1)
+    return Natural(constant, eta, offsets, frame.factor.inverse[0] if shape[0] == 1 and len(shape) == 3 else None)
 
 
 def pays(shape: tuple[int, ...], n_components: int, n_features: int) -> bool:
@@ -80,21 +81,26 @@ def rounding(frame: Frame, centre: Array, covariances: Array) -> Array:
     return jnp.where(jnp.isneginf(frame.log_scale), 0, terms)
 
 
-def features(rows: Array, shape: tuple[int, ...]) -> Array:
-    """T of rows ``(d, n)`` about the centre, ``(f, n)``: whole contiguous vectors, the one and the rows first."""
-    extended = jnp.concatenate([jnp.ones_like(rows[:1]), rows])
+def features(rows: Array, shape: tuple[int, ...]) -> list[Array]:
+    """T but the 1, of rows ``(d, n)`` about the centre, in parts ``(., n)``: the rows first, f in all.
+
+    What is there already is not copied to make it one; many small products are.
+    """
     if len(shape) == 2:
         squares = rows**2
-        return jnp.concatenate([extended, squares if shape[1] > 1 else squares.mean(0, keepdims=True)])
+        return [rows, squares if shape[1] > 1 else squares.mean(0, keepdims=True)]
     if shape[0] == 1:
-        return extended
+        return [rows]
+    extended = jnp.concatenate([jnp.ones_like(rows[:1]), rows])
     a, b = np.triu_indices(len(extended))
-    return extended[a] * extended[b]
+    return [extended[a[1:]] * extended[b[1:]]]
 
 
-def joint(natural: Natural, rows: Array, features: Array) -> Array:
-    """``log p(x, z = j)`` ``(k, n)`` of rows ``(d, n)`` about the centre and their features ``(f, n)``."""
-    joint = linalg.matmul(natural.eta, features)
+def joint(natural: Natural, rows: Array, features: list[Array]) -> Array:
+    """``log p(x, z = j)`` ``(k, n)`` of rows ``(d, n)`` about the centre and their :func:`features`."""
+    ends = np.cumsum([len(part) for part in features])
+    etas = jnp.split(natural.eta, ends[:-1], axis=1)
+    joint = natural.constant[:, None] + sum(map(linalg.matmul, etas, features))
     if natural.shared is not None:
         joint = joint - (linalg.matmul(natural.shared, rows) ** 2).sum(0)[None] / 2
     # A row so far out that its features overflow is infinitely far, unless it is NaN itself.
@@ -113,14 +119,14 @@ def chunk_rows(natural: Natural, itemsize: int) -> int:
     return max(1, int(megabytes * 2**20) // ((f + 2 * k) * vectors)) * (vectors // itemsize)
 
 
-def sums(natural: Natural, rows: Array, features: Array, expected: Array) -> tuple[Array, Array, Array]:
+def sums(natural: Natural, rows: Array, features: list[Array], expected: Array) -> tuple[Array, Array, Array]:
     """Counts, first and second moments about the centre, these not yet unpacked; ``expected`` is ``(k, n)``."""
     k, d = natural.offsets.shape
-    total = linalg.matmul(expected, features.T)
-    counts, first, second = total[:, 0], total[:k, 1 : d + 1], total[:k, d + 1 :]
+    total = jnp.concatenate([linalg.matmul(expected[:k], part.T) for part in features], axis=1)
+    first, second = total[:, :d], total[:, d:]
     if natural.shared is not None:
         second = linalg.matmul(rows * expected[:k].sum(0)[None], rows.T)[None]
-    return counts, first, second
+    return expected.sum(1), first, second
 
 
 def about_means(natural: Natural, stats: Stats, shape: tuple[int, ...]) -> Stats:
