@@ -1,5 +1,6 @@
 """Tables of measurements: as Markdown, and as a file beside the benchmark that made them."""
 
+import os
 import platform
 from importlib.metadata import version
 from pathlib import Path
@@ -32,7 +33,7 @@ def table(rows: list[Row]) -> str:
 def write(path: Path, title: str, rows: list[Row], *peers: str) -> None:
     """Print the table with versions and machine, and write it to ``path``; ``peers`` are versions of other software."""
     versions = [f"{name} {version(name)}" for name in ("jaxgmm", "jax", "scikit-learn", "numpy")]
-    device = f"{jax.devices()[0].device_kind}, {platform.machine()}, {jax.default_backend()}"
+    device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} {platform.machine()} cores, {jax.default_backend()}"
     text = f"# {title}\n\n{', '.join([*versions, *peers])}; {device}\n\n{table(rows)}\n"
     print(text)
     path.write_text(text)
