@@ -26,7 +26,7 @@ RULES = Rules(stretch=50, keep=4, width=4)
 SEEDING_ROWS = 8192  # rows that seeding looks at
 ON_SAMPLE = 20  # iterations that they alone see, where there are more
 LEAD = 2  # of so many starts one goes on from the sample
-AFTER_SAMPLE = Rules(stretch=1, keep=3, width=1)  # many rows keep the machine busy
+AFTER_SAMPLE = Rules(stretch=2, keep=3, width=1)  # many rows keep the machine busy
 FEW_DENSITIES = 4096  # of rows under components, which take less time to fit than to compile for
 HASTE = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 1}  # compiles in half the time
 
@@ -54,8 +54,8 @@ def fit(
     .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
 
     The data are standardised by a map under which the family is closed, so shift and units change nothing but the
-    answer's units. All restarts run shortly, on a sample where there are many rows, then the best quarter to
-    convergence, all in one program.
+    answer's units. All restarts run shortly, on a sample where there are many rows, then of those that lead ever
+    fewer go on, the last one to convergence, all in one program.
     Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
     spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses to the
     size of the ridge, where the likelihood is unbounded, or that lies on a handful of nearly collinear rows.

@@ -1,4 +1,4 @@
-"""Many starts of many models at once: all run a stretch, and those that lead then go on."""
+"""Many starts of many models at once: all run a stretch, and of those that lead ever fewer go on."""
 
 from functools import partial
 from typing import Any, NamedTuple, cast
@@ -14,6 +14,8 @@ from .lanes import mapped, repeated
 from .priors import log_prior
 from .types import EMResult, FitResult, GMMParams, Prior, Status
 
+LATER = 10  # times as many iterations before the next look
+
 
 class Measure(NamedTuple):
     """What a component is held against."""
@@ -25,8 +27,8 @@ class Measure(NamedTuple):
 class Rules(NamedTuple):
     """How starts compete."""
 
-    stretch: int  # EM iterations before the look at who leads
-    keep: int  # of so many starts of a model one goes on
+    stretch: int  # EM iterations before the first look at who leads; each further look comes LATER
+    keep: int  # of so many starts of a model one goes on after each look
     width: int | None = None  # starts that run side by side; by default what keeps the machine busy
     trusted: int = 0  # starts of a model, its first, that go on whatever their place
 
@@ -36,8 +38,8 @@ def race(
 ) -> FitResult:
     """The best of several starts of each of several models, in standardised units.
 
-    Every start runs one stretch. Of each model those that lead go on, until all of these have come to an end; one that
-    fails or degenerates leaves its place to the next.
+    Every start runs one stretch. Of each model those that lead go on, ten times as far, and again, until the last one
+    left has come to its end; one that fails or degenerates leaves its place to the next.
 
     Args:
         starts: mixtures with two leading axes, ``(models, starts, ...)``.
@@ -51,7 +53,11 @@ def race(
         :class:`FitResult` with a leading axis, one for each model.
     """
     n_models, n_starts = starts.weights.shape[:2]
-    stretch = min(rules.stretch, max_iter) if n_starts > 1 else max_iter
+    looks = [(n_starts, rules.stretch)]  # how many starts of a model run, and to which iteration
+    while looks[-1][0] > 1:
+        looks.append((-(-looks[-1][0] // rules.keep), LATER * looks[-1][1]))
+    places = jnp.array([running for running, _ in looks])
+    limits = jnp.array([min(limit, max_iter) for _, limit in looks[:-1]] + [max_iter], jnp.int32)
     per = jax.tree.map(lambda has: n_starts if has else 0, is_by_model)
     is_trusted = jnp.tile(jnp.arange(n_starts) < rules.trusted, n_models)
     axes = jax.tree.map(lambda has: 0 if has else None, is_by_model)
@@ -63,25 +69,26 @@ def race(
     def flat(values: Any) -> Any:
         return jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), values)
 
-    def may_run(ended: EMResult, objective: Array) -> Array:
-        """All that have not run yet; then those that lead, and have not ended."""
-        unfinished = ended.status == Status.MAX_ITER
-        waiting = unfinished & jnp.isneginf(objective)
+    def may_run(ended: EMResult, objective: Array, look: Array) -> Array:
+        """Those that lead, and have not ended or come as far as they may."""
         values = jax.vmap(_ranking)(*by_model((ended, objective)))
-        places = jnp.argsort(jnp.argsort(-values, axis=1), axis=1).ravel()
-        leading = (places < -(-n_starts // rules.keep)) | is_trusted
-        return jnp.where(waiting.any(), waiting, unfinished & leading & (ended.n_iter < max_iter))
+        behind = jnp.argsort(jnp.argsort(-values, axis=1), axis=1).ravel()
+        leads = (behind < places[look]) | is_trusted
+        is_short = (ended.n_iter < limits[look]) | jnp.isneginf(objective)  # nothing is known of it yet
+        return leads & is_short & (ended.status == Status.MAX_ITER)
 
-    def round_(standing: tuple[EMResult, Array]) -> tuple[EMResult, Array]:
-        ended, objective = standing
-        limit = jnp.where(jnp.isneginf(objective), stretch, max_iter)
-        ended = go_on_each(ended, problem, per, limit, options, may_run(*standing), rules.width)
+    def round_(standing: tuple[EMResult, Array, Array]) -> tuple[EMResult, Array, Array]:
+        ended, _, look = standing
+        wanted, limit = may_run(*standing), jnp.broadcast_to(limits[look], is_trusted.shape)
+        ended = go_on_each(ended, problem, per, limit, options, wanted, rules.width)
         judge = jax.vmap(_judged, (0, None, None))  # the starts of one model
-        return flat(jax.vmap(judge, (0, 0, axes.prior))(by_model(ended), measures, problem.prior))
+        ended, objective = flat(jax.vmap(judge, (0, 0, axes.prior))(by_model(ended), measures, problem.prior))
+        return ended, objective, jnp.where(may_run(ended, objective, look).any(), look, look + 1)
 
     begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(flat(starts))
-    standing = lax.while_loop(lambda standing: may_run(*standing).any(), round_, (begun, begun.log_likelihood))
-    ended, objective = by_model(standing)
+    standing = (begun, begun.log_likelihood, jnp.int32(0))
+    ended, objective, _ = lax.while_loop(lambda standing: standing[2] < len(limits), round_, standing)
+    ended, objective = by_model((ended, objective))
     winner = jnp.argmax(jax.vmap(_ranking)(ended, objective), axis=1)
     best = jax.vmap(lambda results, index: jax.tree.map(lambda leaf: leaf[index], results))(ended, winner)
     return FitResult(best, ended.log_likelihood, ended.status)

@@ -54,7 +54,7 @@ def test_those_that_lead_come_to_an_end_and_the_best_of_them_wins(run, starts, p
     assert result.best.status.tolist() == [Status.CONVERGED, Status.CONVERGED]
     for model in range(2):
         statuses, reached = np.asarray(result.statuses[model]), np.asarray(result.log_likelihoods[model])
-        assert (statuses == Status.CONVERGED).sum() >= 3  # every second of six
+        assert 1 <= (statuses == Status.CONVERGED).sum() <= 3  # every second of six goes on, and one to the end
         assert np.nanargmax(reached) in np.flatnonzero(statuses == Status.CONVERGED)
         assert float(result.best.log_likelihood[model]) == np.nanmax(reached)
         best = jax.tree.map(lambda leaf, model=model: leaf[model], result.best.params)
