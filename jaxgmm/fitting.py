@@ -22,7 +22,7 @@ from .racing import Rules, race_of_one, short_runs
 from .seeding import Seeding, kmeans_plus_plus, random_rows
 from .types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status
 
-RULES = Rules(stretch=50, keep=4, width=4)
+RULES = Rules(stretch=50, keep=4, width=4, later=4)
 SEEDING_ROWS = 8192  # rows that seeding looks at
 ON_SAMPLE = 20  # iterations that they alone see, where there are more
 LEAD = 2  # of so many starts one goes on from the sample
@@ -198,10 +198,11 @@ def _fit(
 def _sample(key: Array, problem: Problem, n_components: int) -> Problem:
     """The problem on rows drawn by weight, where there are many."""
     rows, weights = problem.rows, problem.weights
-    n, size = len(rows), max(SEEDING_ROWS, 32 * n_components)
-    if n <= size:
+    most = max(SEEDING_ROWS, 32 * n_components)
+    if len(rows) <= most:
         return problem
-    drawn = jax.random.choice(key, n, (size,), p=weights / weights.sum())
+    size = int(np.clip(32 * n_components * rows.shape[1], SEEDING_ROWS // 2, most))  # few parameters need fewer
+    drawn = jax.random.choice(key, len(rows), (size,), p=weights / weights.sum())
     return problem._replace(rows=rows[drawn], weights=jnp.ones(size, rows.dtype))
 
 

@@ -14,8 +14,6 @@ from .lanes import mapped, repeated
 from .priors import log_prior
 from .types import EMResult, FitResult, GMMParams, Prior, Status
 
-LATER = 10  # times as many iterations before the next look
-
 
 class Measure(NamedTuple):
     """What a component is held against."""
@@ -27,10 +25,11 @@ class Measure(NamedTuple):
 class Rules(NamedTuple):
     """How starts compete."""
 
-    stretch: int  # EM iterations before the first look at who leads; each further look comes LATER
+    stretch: int  # EM iterations before the first look at who leads
     keep: int  # of so many starts of a model one goes on after each look
     width: int | None = None  # starts that run side by side; by default what keeps the machine busy
     trusted: int = 0  # starts of a model, its first, that go on whatever their place
+    later: int = 10  # times as many iterations before each further look
 
 
 def race(
@@ -38,7 +37,7 @@ def race(
 ) -> FitResult:
     """The best of several starts of each of several models, in standardised units.
 
-    Every start runs one stretch. Of each model those that lead go on, ten times as far, and again, until the last one
+    Every start runs one stretch. Of each model those that lead go on, some times as far, and again, until the last one
     left has come to its end; one that fails or degenerates leaves its place to the next.
 
     Args:
@@ -55,7 +54,7 @@ def race(
     n_models, n_starts = starts.weights.shape[:2]
     looks = [(n_starts, rules.stretch)]  # how many starts of a model run, and to which iteration
     while looks[-1][0] > 1:
-        looks.append((-(-looks[-1][0] // rules.keep), LATER * looks[-1][1]))
+        looks.append((-(-looks[-1][0] // rules.keep), rules.later * looks[-1][1]))
     places = jnp.array([running for running, _ in looks])
     limits = jnp.array([min(limit, max_iter) for _, limit in looks[:-1]] + [max_iter], jnp.int32)
     per = jax.tree.map(lambda has: n_starts if has else 0, is_by_model)
