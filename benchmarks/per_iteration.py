@@ -43,7 +43,8 @@ GRID = [
 ]
 LARGE = [(1_000_000, 128, 1024)]  # for which Flash-GMM, a hand-fused kernel, publishes 152 ms on an A100
 STRUCTURES = ("full", "tied", "diag", "spherical")
-SHORT, LONG, LONGER, LONGEST = 2, 6, 12, 62  # iterations; those that take less are measured by more of them
+SHORT = 2  # iterations of the short run; of the long one the more, the less they take
+LONG, LONG_IF_DIAGONAL, LONG_IF_SMALL, LONG_ON_GPU = 6, 12, 32, 62
 RIDGE = 1e-6
 
 
@@ -182,8 +183,8 @@ def measure(
     problem = make_problem(structure, *shape, dtype)
     fits = {"jaxgmm": fit_jaxgmm, **peers}
     row: dict[str, Any] = {"n, d, k": "{}, {}, {}".format(*shape), "dtype": np.dtype(dtype).name}
-    is_short = problem.x.size < 10**6 or structure in ("diag", "spherical")
-    most = LONGEST if on_gpu() else LONGER if is_short else LONG
+    long = LONG_IF_DIAGONAL if structure in ("diag", "spherical") else LONG
+    most = LONG_ON_GPU if on_gpu() else LONG_IF_SMALL if problem.x.size < 10**6 else long
     reached = {}
     for name, fit in fits.items():  # compiles, and shows that all do the same work
         fit(problem, SHORT)

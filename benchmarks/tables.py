@@ -34,7 +34,10 @@ def table(rows: list[Row]) -> str:
 
 def write(path: Path, title: str, rows: list[Row], *peers: str) -> None:
     """Print the table with versions and machine, and write it to ``path``; ``peers`` are versions of other software."""
-    versions = [f"jaxgmm {jaxgmm.__version__}", *(f"{name} {version(name)}" for name in ("jax", "scikit-learn", "numpy"))]
+    versions = [
+        f"jaxgmm {jaxgmm.__version__}",
+        *(f"{name} {version(name)}" for name in ("jax", "scikit-learn", "numpy")),
+    ]
     device = f"{jax.devices()[0].device_kind}, {os.cpu_count()} {platform.machine()} cores, {jax.default_backend()}"
     text = f"# {title}\n\n{', '.join([*versions, *peers])}; {device}\n\n{table(rows)}\n"
     print(text)
