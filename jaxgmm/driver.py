@@ -160,6 +160,12 @@ def go_on(begun: EMResult, problem: Problem, limit: Array, options: Options) -> 
     return cast(EMResult, result._replace(history=history))
 
 
+def go_on_all(starts: GMMParams, problem: Problem, limit: int, options: Options) -> EMResult:
+    """:func:`go_on` from each of ``starts``, which have a leading axis, on the same rows; no histories."""
+    task = _Task(jax.vmap(partial(nothing_yet, max_iter=0))(starts), problem, jnp.int32(limit))
+    return cast(EMResult, lanes.together(_loop(options), task, _Task(0, None, None)))  # type: ignore[arg-type]
+
+
 def go_on_each(
     begun: EMResult,
     problem: Problem,
@@ -283,20 +289,21 @@ def _judge(state: _State, look: _Look, allowance: Array, tol: Array, limit: Arra
     is_guess = jnp.asarray(False) if state.course is None else state.course.is_guess
     gain = stats.log_likelihood - result.log_likelihood
     refusal = _refusal(candidate, look, gain + allowance)
-    is_refused = (refusal != _RUNNING) | (is_guess & ~(gain + allowance > 0))
+    has_ended = result.status != _RUNNING  # before, and waits for others beside it
+    is_refused = has_ended | (refusal != _RUNNING) | (is_guess & ~(gain + allowance > 0))
     n_plain = jnp.where(is_guess, 0, state.n_plain + 1)
     is_converged = (n_plain >= 2) & _is_converged(stats, gain, state.gain, tol)  # a guess's gain says nothing of a rate
     status = jnp.select(
-        [is_refused & is_guess, is_refused, is_converged, state.iteration >= limit],
-        [jnp.int32(_RUNNING), refusal, jnp.int32(Status.CONVERGED), jnp.int32(Status.MAX_ITER)],
+        [has_ended, is_refused & is_guess, is_refused, is_converged, state.iteration >= limit],
+        [result.status, jnp.int32(_RUNNING), refusal, jnp.int32(Status.CONVERGED), jnp.int32(Status.MAX_ITER)],
         jnp.int32(_RUNNING),
     )
     reached = result._replace(
         params=candidate, log_likelihood=stats.log_likelihood, n_iter=state.iteration, status=status
     )
+    unknown = jnp.isneginf(result.log_likelihood) & ~has_ended
     stayed = result._replace(
-        log_likelihood=jnp.where(jnp.isneginf(result.log_likelihood), stats.log_likelihood, result.log_likelihood),
-        status=status,
+        log_likelihood=jnp.where(unknown, stats.log_likelihood, result.log_likelihood), status=status
     )
     iteration = state.iteration + 1
     accepted = state._replace(

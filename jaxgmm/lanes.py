@@ -19,7 +19,7 @@ class Loop(NamedTuple):
     """A loop over a state, which writes a log."""
 
     begin: Callable[[Any], Any]  # task -> state
-    advance: Callable[[Any, Any], Any]  # (task, state) -> state
+    advance: Callable[[Any, Any], Any]  # (task, state) -> state; one that has ended keeps what finish reads
     is_running: Callable[[Any], Array]  # state -> ()
     entry: Callable[[Any], tuple[Array, Array]]  # state -> place and value of what it writes into the log
     finish: Callable[[Any, Any], Any]  # (task, state) -> result
@@ -34,6 +34,19 @@ def alone(loop: Loop, task: Any, log: Array) -> tuple[Any, Array]:
 
     state, log = lax.while_loop(lambda carry: loop.is_running(carry[0]), step, (loop.begin(task), log))
     return loop.finish(task, state), log
+
+
+def together(loop: Loop, tasks: Any, axes: Any) -> Any:
+    """The results of tasks, with leading ``axes`` as of ``vmap``, side by side until the last has ended; no logs."""
+    many = _many(loop, axes)
+    step = partial(many.advance, tasks)
+    return many.finish(tasks, lax.while_loop(lambda state: many.is_running(state).any(), step, many.begin(tasks)))
+
+
+def _many(loop: Loop, axes: Any) -> Loop:
+    """The loop of many tasks and states at once."""
+    begin, is_running, entry = jax.vmap(loop.begin, (axes,)), jax.vmap(loop.is_running), jax.vmap(loop.entry)
+    return Loop(begin, jax.vmap(loop.advance, (axes, 0)), is_running, entry, jax.vmap(loop.finish, (axes, 0)))
 
 
 def in_turn(
@@ -54,9 +67,7 @@ def in_turn(
     n, n_wanted = len(wanted), wanted.sum(dtype=jnp.int32)
     width = min(width, n)
     queue = jnp.argsort(wanted)[::-1]  # the last first: in a search over numbers of components they take longest
-    axes = jax.tree.map(lambda share: 0 if share else None, per)
-    begin = jax.vmap(loop.begin, (axes,))
-    advance, finish = jax.vmap(loop.advance, (axes, 0)), jax.vmap(loop.finish, (axes, 0))
+    many = _many(loop, jax.tree.map(lambda share: 0 if share else None, per))
     choose: Callable[..., Any] = jax.vmap(lambda flag, new, old: jax.tree.map(partial(jnp.where, flag), new, old))
 
     def taken(places: Array) -> Any:
@@ -64,7 +75,7 @@ def in_turn(
         return jax.tree.map(lambda leaf, share: leaf[jobs // share] if share else leaf, tasks, per)
 
     def are_running(state: Any, places: Array) -> Array:
-        return jax.vmap(loop.is_running)(state) & (places < n_wanted)
+        return many.is_running(state) & (places < n_wanted)
 
     def fill(carry: tuple[Any, ...]) -> tuple[Any, ...]:
         results, logs, state, places, following = carry
@@ -78,18 +89,18 @@ def in_turn(
         def step(carry: tuple[Any, Array]) -> tuple[Any, Array]:
             state, logs = carry
             running = are_running(state, places)
-            state = choose(running, advance(here, state), state)
-            entries, values = jax.vmap(loop.entry)(state)
+            state = many.advance(here, state)
+            entries, values = many.entry(state)
             return state, _write(logs, (jnp.where(running, jobs, n), entries), values)
 
-        entering = choose(free, begin(here), state), logs
+        entering = choose(free, many.begin(here), state), logs
         state, logs = lax.while_loop(lambda carry: are_running(carry[0], places).sum() >= enough, step, entering)
-        ended = finish(here, state)
+        ended = many.finish(here, state)
         results = jax.tree.map(lambda all_, some: all_.at[jobs].set(some, mode="drop"), results, ended)
         return results, logs, state, places, following
 
     nowhere = jnp.full(width, n, jnp.int32)
-    state = jax.tree.map(jnp.zeros_like, jax.eval_shape(begin, taken(nowhere)))
+    state = jax.tree.map(jnp.zeros_like, jax.eval_shape(many.begin, taken(nowhere)))
     carry = (results, logs, state, nowhere, jnp.int32(0))
     results, logs, *_ = lax.while_loop(
         lambda carry: (carry[4] < n_wanted) | are_running(carry[2], carry[3]).any(), fill, carry

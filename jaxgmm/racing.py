@@ -9,7 +9,7 @@ import numpy as np
 from jax import Array, lax
 
 from . import linalg
-from .driver import Options, Problem, go_on, go_on_each, nothing_yet
+from .driver import Options, Problem, go_on_all, go_on_each, nothing_yet
 from .lanes import mapped, repeated
 from .priors import log_prior
 from .types import EMResult, FitResult, GMMParams, Prior, Status
@@ -71,7 +71,7 @@ def race(
     def may_run(ended: EMResult, objective: Array, look: Array) -> Array:
         """Those that lead, and have not ended or come as far as they may."""
         values = jax.vmap(_ranking)(*by_model((ended, objective)))
-        behind = jnp.argsort(jnp.argsort(-values, axis=1), axis=1).ravel()
+        behind = jax.vmap(_places)(values).ravel()
         leads = (behind < places[look]) | is_trusted
         is_short = (ended.n_iter < limits[look]) | jnp.isneginf(objective)  # nothing is known of it yet
         return leads & is_short & (ended.status == Status.MAX_ITER)
@@ -82,7 +82,7 @@ def race(
         ended = go_on_each(ended, problem, per, limit, options, wanted, rules.width)
         judge = jax.vmap(_judged, (0, None, None))  # the starts of one model
         ended, objective = flat(jax.vmap(judge, (0, 0, axes.prior))(by_model(ended), measures, problem.prior))
-        return ended, objective, jnp.where(may_run(ended, objective, look).any(), look, look + 1)
+        return ended, objective, jnp.where(wanted.any(), look, look + 1)
 
     begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(flat(starts))
     standing = (begun, begun.log_likelihood, jnp.int32(0))
@@ -110,7 +110,7 @@ def race_of_one(starts: GMMParams, problem: Problem, max_iter: int, rules: Rules
 
 def short_runs(starts: GMMParams, problem: Problem, n_iter: int, options: Options) -> tuple[EMResult, Array]:
     """Where starts ``(starts, ...)`` get to in some iterations, and values ``(starts,)`` to choose among them by."""
-    ended = jax.vmap(lambda start: go_on(nothing_yet(start, 0), problem, jnp.int32(n_iter), options))(starts)
+    ended = go_on_all(starts, problem, n_iter, options)
     ended, objective = jax.vmap(_judged, (0, None, None))(ended, _measure_of(problem), problem.prior)
     return ended, _ranking(ended, objective)
 
@@ -167,3 +167,9 @@ def _ranking(results: EMResult, objective: Array) -> Array:
     usable = results.status <= Status.MAX_ITER
     eligible = jnp.where(usable.any(), usable, jnp.isfinite(objective))
     return jnp.where(eligible, objective, -jnp.inf)
+
+
+def _places(values: Array) -> Array:
+    """How many are ahead of each, ``(lanes,)``; of equals those that come first."""
+    is_ahead = (values[None] > values[:, None]) | jnp.tril(values[None] == values[:, None], -1)
+    return is_ahead.sum(1)

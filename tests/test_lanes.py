@@ -9,7 +9,10 @@ from jaxgmm import lanes
 
 COLLATZ = lanes.Loop(  # to one, adding what the task says in the end
     begin=lambda task: (task[0], jnp.int32(0)),
-    advance=lambda task, state: (jnp.where(state[0] % 2 == 0, state[0] // 2, 3 * state[0] + 1), state[1] + 1),
+    advance=lambda task, state: (
+        jnp.select([state[0] <= 1, state[0] % 2 == 0], [state[0], state[0] // 2], 3 * state[0] + 1),
+        jnp.where(state[0] > 1, state[1] + 1, state[1]),
+    ),
     is_running=lambda state: state[0] > 1,
     entry=lambda state: (state[1] - 1, state[0]),
     finish=lambda task, state: state[1] + task[1],
@@ -32,6 +35,11 @@ def test_every_wanted_task_comes_to_its_own_end_and_log(width, is_wanted):
         _, log = lanes.alone(COLLATZ, (numbers[number], 0), jnp.zeros(12, int))
         np.testing.assert_array_equal(logs[number], log if wanted[number] else 0)
     assert logs[6].tolist() == ([22, 11, 34, 17, 52, 26, 13, 40, 20, 10, 5, 16] if wanted[6] else [0] * 12)
+
+
+def test_tasks_that_go_together_come_to_their_own_ends():
+    ends = lanes.together(COLLATZ, (jnp.arange(1, 21), jnp.int32(7)), (0, None))
+    np.testing.assert_array_equal(ends, np.array(LENGTHS) + 7)
 
 
 def test_a_task_that_all_share_stays_without_a_leading_axis():
