@@ -23,7 +23,7 @@ from .seeding import Seeding, kmeans_plus_plus, random_rows
 from .types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status
 
 RULES = Rules(stretch=50, keep=4, width=4, later=4)
-SEEDING_ROWS = 8192  # rows that seeding looks at
+SEEDING_ROWS = 8192  # rows that seeding looks at, at most unless components are many
 ON_SAMPLE = 20  # iterations that they alone see, where there are more
 LEAD = 2  # of so many starts one goes on from the sample
 AFTER_SAMPLE = Rules(stretch=2, keep=3, width=1)  # many rows keep the machine busy
