@@ -3,19 +3,19 @@
 __version__ = "0.1.0"  # first: what is written to files says it
 
 from . import acceleration, classification, datasets, interop, plotting, seeding
-from .criteria import aic, bic, icl, n_parameters, score
-from .display import summary
-from .driver import em
-from .expectation import e_step
-from .families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
-from .fitting import fit
-from .io import load, read_table, save
-from .maximization import from_responsibilities, m_step
-from .mixture import joint_log_prob, log_prob, predict, responsibilities, sample
-from .models import Model, as_model
-from .noise import box_noise, hull_noise, with_noise
-from .priors import default_prior, log_prior
-from .selection import Selection, select
+from .covariance.families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
+from .files.archives import load, read_table, save
+from .files.saved import Model, as_model
+from .fitting.criteria import aic, bic, icl, n_parameters, score
+from .fitting.from_data import fit
+from .fitting.selection import Selection, select
+from .loop.driver import em
+from .mixture.density import joint_log_prob, log_prob, predict, responsibilities, sample
+from .mixture.noise import box_noise, hull_noise, with_noise
+from .mixture.priors import default_prior, log_prior
+from .report import summary
+from .steps.expectation import e_step
+from .steps.maximization import from_responsibilities, m_step
 from .types import (
     EMResult,
     FitError,

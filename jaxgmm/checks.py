@@ -14,7 +14,7 @@ from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
-from .families import Family
+from .covariance.families import Family
 from .types import GMMParams, Noise, NoisyGMMParams, Prior
 
 

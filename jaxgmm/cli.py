@@ -15,15 +15,16 @@ import click
 import jax
 import numpy as np
 
-from . import __version__, display, io, plotting
+from . import __version__, io, plotting
+from .covariance.families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
 from .datasets import load_faithful
-from .families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
-from .fitting import fit as fit_mixture
-from .mixture import log_prob, predict, responsibilities
-from .models import Model, as_model
-from .report import page
-from .selection import CRITERIA
-from .selection import select as select_mixture
+from .files.saved import Model, as_model
+from .fitting.from_data import fit as fit_mixture
+from .fitting.selection import CRITERIA
+from .fitting.selection import select as select_mixture
+from .mixture.density import log_prob, predict, responsibilities
+from .report import text as display
+from .report.page import page
 from .types import FitError, Status, describe
 
 _MOST = 10**6  # restarts, iterations: room for each is set aside

@@ -30,13 +30,13 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from . import checks, linalg
-from .acceleration import momentum
-from .driver import Options
-from .families import FAMILIES, Family, get_family
-from .fitting import restore, standardisation, standardise, standardise_params
-from .maximization import from_responsibilities
-from .mixture import chunk_rows, joint_log_prob
-from .racing import Rules, race_of_one
+from .covariance.families import FAMILIES, Family, get_family
+from .fitting.from_data import restore, standardisation, standardise, standardise_params
+from .fitting.restarts import Rules, race_of_one
+from .loop.acceleration import momentum
+from .loop.driver import Options
+from .mixture.density import chunk_rows, joint_log_prob
+from .steps.maximization import from_responsibilities
 from .types import FitResult, GMMParams, NoisyGMMParams, Status, describe
 
 TYPES = ("full", "tied", "diag", "spherical")  # scikit-learn's

@@ -14,8 +14,8 @@ from problems import FAITHFUL, oracle_log_prob
 
 import jaxgmm
 from jaxgmm import EMResult, GMMParams, Status, cli, io
-from jaxgmm.families import FAMILIES, FAMILIES_1D
-from jaxgmm.selection import CRITERIA, Selection
+from jaxgmm.covariance.families import FAMILIES, FAMILIES_1D
+from jaxgmm.fitting.selection import CRITERIA, Selection
 
 folder, call, refused = test_cli.folder, test_cli.call, test_cli.refused
 OLD_FAITHFUL = ["select", "--components", "2:3", "--families", "EEE,VVV", "--restarts", "2"]

@@ -1,0 +1,1 @@
+"""How covariances are stored, constrained, estimated and counted."""

@@ -1,0 +1,1 @@
+"""Fitted mixtures and tables in files."""

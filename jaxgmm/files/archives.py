@@ -1,0 +1,238 @@
+"""Fitted mixtures in files that anyone can read, and files that are never left half-written.
+
+A file holds arrays by name and one mapping of text to text, its metadata, in one of two containers: safetensors, or
+numpy's ``.npz``, where the metadata are JSON in an array called ``__metadata__``. Neither can run code.
+
+=====================================  ==========================================================================
+array                                  shape and meaning
+=====================================  ==========================================================================
+``params.weights``                     ``(k,)``; ``(k + 1,)`` with a noise component, whose weight is the last
+``params.means``                       ``(k, d)``, in the features' own units
+``params.covariances``                 as of :class:`jaxgmm.GMMParams`
+``noise.lower``, ``.upper``,           as of :class:`jaxgmm.Noise`, where there is a noise component
+``.faces``, ``.log_volume``
+``standardisation.shift``, ``.scale``  ``(d,)``, where known: the fit worked on (x - shift) / scale; the parameters
+                                       are those of x itself
+=====================================  ==========================================================================
+
+==================  =============================================================================================
+metadata            meaning
+==================  =============================================================================================
+``jaxgmm_format``   version of this schema
+``jaxgmm_version``  version of the library that wrote the file
+``family``          name of the covariance family, see :func:`jaxgmm.get_family`
+``feature_names``   JSON list of d names
+``criteria``        JSON object of numbers by name, such as ``log_likelihood`` in nats, ``bic``
+``status``          name of the :class:`jaxgmm.Status` of the fit; empty where there was none
+``n_iter``          iterations of the fit, or ``null``
+``digest``          SHA-256 of all the above, so that an edited file is told from a saved one
+==================  =============================================================================================
+"""
+
+import hashlib
+import io as streams
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..fitting.from_data import Scale
+from ..types import GMMParams, Noise, NoisyGMMParams, Status
+from .saved import Found, Model, as_model, check
+from .tables import read_names as read_names
+from .tables import read_table as read_table
+
+_FORMAT = 1
+_NUMPY = ".npz"
+_ZIP = b"PK\x03\x04"  # how a .npz begins
+
+Content = tuple[dict[str, np.ndarray], dict[str, str]]  # arrays, metadata
+
+
+def save(path: str | Path, model: Found) -> None:
+    """Write a model to a file, whole or not at all.
+
+    Args:
+        path: the file, replaced if it exists: a numpy archive where it is called ``.npz``, else safetensors.
+        model: a :class:`Model`, or what :func:`as_model` makes one of.
+
+    Raises:
+        TypeError: if ``model`` is none of these.
+        ValueError: if its parts do not go together.
+        OSError: if the file cannot be written; what was there stays.
+        ModuleNotFoundError: without safetensors, but for ``.npz``.
+
+    Example:
+        >>> import numpy as np, tempfile
+        >>> params = GMMParams(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     save(folder + "/model.safetensors", as_model(params, feature_names=["a"]))
+        ...     load(folder + "/model.safetensors").feature_names
+        ('a',)
+    """
+    arrays, metadata = _content(as_model(model))
+    metadata["digest"] = _digest(arrays, metadata)
+    if Path(path).suffix.lower() == _NUMPY:
+        text = np.array(json.dumps(metadata))
+        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, __metadata__=text, **arrays))
+    else:
+        from safetensors.numpy import save as packed
+
+        content = packed(arrays, metadata)
+        write_atomically(path, lambda file: file.write(content))
+
+
+def load(path: str | Path) -> Model:
+    """Read a model that :func:`save` wrote, whatever the file is called now.
+
+    Args:
+        path: the file.
+
+    Returns:
+        The :class:`Model`, its parameters as numpy arrays, bit for bit as they were saved.
+
+    Raises:
+        OSError: if the file cannot be read.
+        ValueError: if it is damaged, was edited, holds something else, or was written by a newer version.
+        ModuleNotFoundError: without safetensors, but for ``.npz``.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+        ...     load(file.name)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        ValueError: ...: expected a model saved by jaxgmm, got a damaged or foreign file
+    """
+    content = Path(path).read_bytes()
+    try:
+        arrays, metadata = _from_npz(content) if content.startswith(_ZIP) else _from_safetensors(content)
+        version = int(metadata["jaxgmm_format"])
+        if version > _FORMAT:
+            refusal = f"expected format {_FORMAT} or older, got {version}; update jaxgmm"
+        elif metadata.pop("digest") != _digest(arrays, metadata):
+            refusal = "expected a model as jaxgmm saved it, got one that was edited or damaged since"
+        else:
+            return _model(arrays, metadata)
+    except ModuleNotFoundError:
+        raise
+    except Exception as error:  # of any kind: a damaged file trips up zipfile, numpy and json in a dozen ways
+        raise ValueError(f"{path}: expected a model saved by jaxgmm, got a damaged or foreign file") from error
+    raise ValueError(f"{path}: {refusal}")
+
+
+def _from_npz(content: bytes) -> Content:
+    with np.load(streams.BytesIO(content), allow_pickle=False) as archive:
+        arrays = {name: archive[name] for name in archive.files}
+    return arrays, json.loads(str(arrays.pop("__metadata__")))
+
+
+def _from_safetensors(content: bytes) -> Content:
+    from safetensors.numpy import load as unpacked
+
+    arrays = unpacked(content)
+    length = int.from_bytes(content[:8], "little")  # of the header, which reading from memory gives no other access to
+    return arrays, json.loads(content[8 : 8 + length])["__metadata__"]
+
+
+def _content(model: Model) -> Content:
+    noise = getattr(model.params, "noise", None)
+    parts = [("params", GMMParams(*model.params[:3])), ("noise", noise), ("standardisation", model.standardisation)]
+    arrays = {
+        f"{prefix}.{field}": np.asarray(value, np.asarray(value).dtype.newbyteorder("="), order="C")
+        for prefix, part in parts
+        if part is not None
+        for field, value in part._asdict().items()
+    }
+    metadata = {
+        "jaxgmm_format": str(_FORMAT),
+        "jaxgmm_version": __version__,
+        "family": model.family,
+        "feature_names": json.dumps(model.feature_names),
+        "criteria": json.dumps(dict(model.criteria)),
+        "status": "" if model.status is None else model.status.name,
+        "n_iter": json.dumps(model.n_iter),
+    }
+    return arrays, metadata
+
+
+def _model(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Model:
+    def part(prefix: str, kind: Any) -> Any:
+        return kind(*(arrays[f"{prefix}.{field}"] for field in kind._fields))
+
+    params = part("params", GMMParams)
+    if "noise.lower" in arrays:
+        params = NoisyGMMParams(**params._asdict(), noise=part("noise", Noise))
+    return check(
+        Model(
+            params=params,
+            family=metadata["family"],
+            feature_names=tuple(json.loads(metadata["feature_names"])),
+            criteria=dict(json.loads(metadata["criteria"])),
+            status=Status[metadata["status"]] if metadata["status"] else None,
+            n_iter=json.loads(metadata["n_iter"]),
+            standardisation=part("standardisation", Scale) if "standardisation.shift" in arrays else None,
+        )
+    )
+
+
+def _digest(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
+    """Of all content; neither container has one that covers metadata and numbers alike."""
+    whole = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        whole.update(f"{name} {array.dtype.name} {array.shape}".encode() + array.tobytes())
+    return f"sha256:{whole.hexdigest()}"
+
+
+def write_atomically(path: str | Path, write: Callable[[Any], object]) -> None:
+    """Let ``write`` fill a binary file beside ``path``, then put it in its place.
+
+    Args:
+        path: the file, replaced if it exists; a device or a pipe is written to instead.
+        write: called with the open file.
+
+    Raises:
+        OSError: if the file cannot be written; what was there stays.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_atomically(folder + "/a.txt", lambda file: file.write(b"whole"))
+        ...     Path(folder, "a.txt").read_text()
+        'whole'
+    """
+    path = Path(path)
+    try:
+        if path.is_file() or not path.exists():
+            _replace(path.resolve(), write)  # resolved: a link stays one
+        else:
+            with open(path, "wb") as file:
+                write(file)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # not the temporary file's
+        raise
+
+
+def _replace(path: Path, write: Callable[[Any], object]) -> None:
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".jaxgmm.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())  # or after a power cut the new name may stand for nothing
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,1 @@
+"""From data to an answer: restarts, criteria, selection and classification."""

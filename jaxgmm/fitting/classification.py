@@ -1,0 +1,342 @@
+"""Classification with a Gaussian, or a mixture of Gaussians, for each class: discriminant analysis."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.typing import ArrayLike
+
+from .. import checks, linalg
+from ..covariance.families import FULL, Family, get_family
+from ..loop.driver import em
+from ..mixture.density import log_prob
+from ..steps.maximization import _complete_stats, from_responsibilities
+from ..types import EMResult, GMMParams, Stats, Status, raise_if_failed
+from .from_data import fit, standardisation, standardise, with_relative_ridge
+
+
+class Classifier(NamedTuple):
+    """A mixture for each of the classes 0..c-1: ``p(class = j, x) = priors_j p(x | mixtures_j)``."""
+
+    priors: Array  #: (c,) class probabilities, non-negative, summing to one
+    mixtures: tuple[GMMParams, ...]  #: c, each with its own number of components
+
+
+def fit_classes(
+    key: Array,
+    x: ArrayLike,
+    labels: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    family: Family | str = FULL,
+    n_components: int | Sequence[int] = 1,
+    priors: ArrayLike | None = None,
+    n_init: int = 16,
+    ridge: ArrayLike = 1e-6,
+    tol: ArrayLike = 1e-6,
+    max_iter: int = 1000,
+) -> Classifier:
+    r"""Fit a classifier to labelled rows: one Gaussian, or one mixture, for each class.
+
+    .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log p(x_i \mid \theta_{z_i})
+
+    With ``n_components=1`` the classes are the components of one ``family``, and parts that it has equal are equal
+    across classes: tied is linear discriminant analysis, full quadratic, diag naive Bayes. Otherwise every class gets a
+    mixture from :func:`jaxgmm.fit`, of the family by itself. Works under ``jit`` and ``vmap``, but for ``labels``,
+    which decide shapes.
+
+    Args:
+        key: a JAX random key, for the starts of mixtures.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+        labels: ``(n,)`` int classes in 0..c-1.
+        weights: ``(n,)`` row weights >= 0; default one each. Integer weights equal repetition, zero deletion.
+        family: a covariance family, or its name; static under ``jit``.
+        n_components: components of each class: one number for all, or a sequence of c; static under ``jit``.
+        priors: ``(c,)`` class probabilities; default the weighted shares of the classes.
+        n_init: number of restarts of each mixture; static under ``jit``.
+        ridge: added to covariances, relative to the features' variances: among all rows for ``n_components=1``, else
+            among the rows of the class. See :func:`jaxgmm.fit`.
+        tol: gain per unit weight, in nats, that is not worth another iteration.
+        max_iter: most M-steps; static under ``jit``.
+
+    Returns:
+        :class:`Classifier`, in the features' own units. Under ``jit``, where nothing can be raised, a fit that failed
+        leaves NaN priors.
+
+    Raises:
+        TypeError: if an argument is not of its type.
+        ValueError: if shapes do not fit together; if a class has no row with weight, or fewer than components; if
+            ``priors`` are no probabilities; and where :func:`jaxgmm.fit` does.
+        FitError: if a fit ended without a usable answer.
+
+    Example:
+        >>> import jax
+        >>> import jaxgmm
+        >>> x, species = jaxgmm.datasets.load_iris().x, np.repeat([0, 1, 2], 50)
+        >>> linear = fit_classes(jax.random.key(0), x, species, family="tied")
+        >>> int((predict_class(linear, x) != species).sum())
+        3
+
+    Reference:
+        Bensmail & Celeux (1996), Regularized Gaussian discriminant analysis through eigenvalue decomposition; Hastie &
+        Tibshirani (1996), Discriminant analysis by Gaussian mixtures; Fraley & Raftery (2002), Model-based clustering,
+        discriminant analysis, and density estimation.
+    """
+    x, labels, weights, counts = _as_data(x, labels, weights)
+    family = checks.family_of(get_family(family))
+    components = _as_components(n_components, counts)
+    n_init, max_iter = checks.as_integer(n_init, "n_init", 1), checks.as_integer(max_iter, "max_iter", 0)
+    ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
+    belonging = jax.nn.one_hot(labels, len(counts), dtype=x.dtype)
+    shares = linalg.einsum("n,nj->j", weights, belonging) / weights.sum()
+    priors = shares if priors is None else _as_priors(priors, len(counts), "priors").astype(x.dtype)
+    if checks.is_concrete(priors) and not ((priors >= 0).all() and abs(float(priors.sum()) - 1) < 1e-3):
+        raise ValueError(f"priors: expected values >= 0 that sum to one, got {np.asarray(priors)}")
+
+    if np.ndim(n_components) == 0 and components[0] == 1:
+        together = _gaussians(x, belonging, weights, ridge, tol, family, max_iter)
+        results, mixtures = [together], _singles(together.params)
+    else:
+        fit_class = partial(fit, family=family, n_init=n_init, ridge=ridge, tol=tol, max_iter=max_iter)
+        members = [np.flatnonzero(labels == j) for j in range(len(counts))]
+        each = zip(jax.random.split(key, len(counts)), members, components, strict=True)
+        results = [fit_class(key, x[rows], k, weights[rows]).best for key, rows, k in each]
+        mixtures = tuple(result.params for result in results)
+
+    usable = jnp.stack([result.status <= Status.MAX_ITER for result in results]).all()
+    if checks.is_concrete(usable):
+        for result in results:
+            raise_if_failed(result)
+    return Classifier(jnp.where(usable, priors, jnp.nan), mixtures)
+
+
+@partial(jax.jit, static_argnums=(5, 6))
+def _gaussians(
+    x: Array, belonging: Array, weights: Array, ridge: Array, tol: Array, family: Family, max_iter: int
+) -> EMResult:
+    """One Gaussian of the family per class, by EM whose E-step knows the classes: some families iterate."""
+    d = x.shape[1]
+    scale, structure = standardisation(x, weights, family.scale_equivariant), family.structure(belonging.shape[1], d)
+    rows, _, ridge, *_ = with_relative_ridge(standardise(scale, x, weights, ridge, tol, None), structure)
+    start = from_responsibilities(rows, belonging, weights, family=family, ridge=ridge)
+    stats = _complete_stats(start, rows, belonging * weights[:, None])
+    stats = stats._replace(first=jnp.zeros_like(stats.first))  # but for rounding, which would add up
+
+    def complete_data(params: GMMParams, rows: Array, weights: Array) -> Stats:
+        """The means stay, so only the log-likelihood changes; that up to a constant."""
+        factor = linalg.factorize(params.covariances, d)
+        whitened = linalg.matmul(factor.inverse, stats.second) if len(structure) == 3 else factor.inverse * stats.second
+        log_dets = linalg.pool_counts(stats.counts, stats.second.shape) * factor.log_det
+        return stats._replace(log_likelihood=-log_dets.sum() - (whitened * factor.inverse).sum() / 2)
+
+    result = em(start, rows, weights, family=family, ridge=ridge, tol=tol, max_iter=max_iter, e_step=complete_data)
+    means = result.params.means * scale.scale[None] + scale.shift[None]
+    covariances = linalg.rescale(result.params.covariances, scale.scale)
+    return result._replace(params=result.params._replace(means=means, covariances=covariances))
+
+
+def _singles(params: GMMParams) -> tuple[GMMParams, ...]:
+    """Each component as a mixture of its own."""
+    covariances = jnp.broadcast_to(params.covariances, (len(params.means), *params.covariances.shape[1:]))
+    one = jnp.ones_like(params.weights[:1])
+    return tuple(GMMParams(one, m[None], s[None]) for m, s in zip(params.means, covariances, strict=True))
+
+
+def class_probabilities(classifier: Classifier, x: ArrayLike) -> Array:
+    r"""Posterior probability of each class given each row.
+
+    .. math:: p(j \mid x) = \frac{\pi_j \, p(x \mid \theta_j)}{\sum_l \pi_l \, p(x \mid \theta_l)}
+
+    Args:
+        classifier: priors and mixtures of c classes in d features.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+
+    Returns:
+        ``(n, c)``, rows summing to one. A row whose density underflows in every class says nothing about them: it gets
+        the priors. A row with NaN gets NaN.
+
+    Raises:
+        TypeError: if ``x`` is not numeric, or ``classifier`` no :class:`Classifier`.
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> left, right = (GMMParams(jnp.ones(1), jnp.full((1, 1), mean), jnp.ones((1, 1))) for mean in (0.0, 4.0))
+        >>> class_probabilities(Classifier(jnp.array([0.25, 0.75]), (left, right)), jnp.array([2.0])).round(2).tolist()
+        [[0.25, 0.75]]
+
+    Reference:
+        Hastie & Tibshirani (1996), Discriminant analysis by Gaussian mixtures, section 2.
+    """
+    if not isinstance(classifier, Classifier):
+        raise TypeError(f"classifier: expected a Classifier(priors, mixtures), got {type(classifier).__name__}")
+    mixtures = tuple(checks.as_params(m, f"classifier.mixtures[{j}]") for j, m in enumerate(classifier.mixtures))
+    checked = Classifier(_as_priors(classifier.priors, len(mixtures), "classifier.priors"), mixtures), checks.as_rows(x)
+    dtype = np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(checked)))
+    (priors, mixtures), x = jax.tree.map(lambda leaf: leaf.astype(dtype), checked)
+    # One compiled program after another, the same for mixtures of the same size: there may be many classes.
+    return _posterior(priors, jnp.stack([log_prob(mixture, x) for mixture in mixtures], axis=1))
+
+
+@jax.jit
+def _posterior(priors: Array, log_densities: Array) -> Array:
+    log_priors = jnp.where(priors == 0, -jnp.inf, jnp.log(jnp.where(priors == 0, 1, priors)))
+    joint = log_priors[None] + log_densities
+    hopeless = jnp.isneginf(joint).all(1, keepdims=True)
+    return jnp.where(hopeless, priors[None], jax.nn.softmax(jnp.where(hopeless, 0, joint), axis=1))
+
+
+def predict_class(classifier: Classifier, x: ArrayLike) -> Array:
+    r"""Most probable class of each row.
+
+    .. math:: \hat z = \arg\max_j p(j \mid x)
+
+    Args:
+        classifier: priors and mixtures of c classes in d features.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+
+    Returns:
+        ``(n,)`` int classes in 0..c-1; -1 for a row with NaN.
+
+    Raises:
+        TypeError: if ``x`` is not numeric, or ``classifier`` no :class:`Classifier`.
+        ValueError: if shapes do not fit together.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> left, right = (GMMParams(jnp.ones(1), jnp.full((1, 1), mean), jnp.ones((1, 1))) for mean in (0.0, 4.0))
+        >>> predict_class(Classifier(jnp.array([0.5, 0.5]), (left, right)), jnp.array([-1.0, 5.0])).tolist()
+        [0, 1]
+    """
+    posterior = class_probabilities(classifier, x)
+    return jnp.where(jnp.isnan(posterior).any(1), -1, jnp.argmax(posterior, axis=1))
+
+
+def cross_validated_error(
+    key: Array,
+    x: ArrayLike,
+    labels: ArrayLike,
+    weights: ArrayLike | None = None,
+    *,
+    n_folds: int = 10,
+    family: Family | str = FULL,
+    n_components: int | Sequence[int] = 1,
+    priors: ArrayLike | None = None,
+    n_init: int = 16,
+    ridge: ArrayLike = 1e-6,
+    tol: ArrayLike = 1e-6,
+    max_iter: int = 1000,
+) -> Array:
+    r"""Share of held-out rows that are put into a wrong class, fold by fold.
+
+    .. math:: e_f = \frac{\sum_{i \in f} w_i 1\{\hat z_i^{(-f)} \ne z_i\}}{\sum_{i \in f} w_i}
+
+    Folds are random, and differ by one row at most in how many they hold of each class. Training without a fold is
+    training with its rows at weight zero, so that one program fits all of them.
+
+    Args:
+        key: a JAX random key, for the folds and the starts of mixtures.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+        labels: ``(n,)`` int classes in 0..c-1.
+        weights: ``(n,)`` row weights >= 0; default one each. A row is held out as one, whatever its weight.
+        n_folds: how many folds, from 2 to the rows of the smallest class.
+        family: the covariance family, here and below as in :func:`fit_classes`.
+        n_components: components of each class.
+        priors: ``(c,)`` class probabilities; default the weighted shares among the rows trained with.
+        n_init: number of restarts of each mixture.
+        ridge: added to covariances.
+        tol: gain that is not worth another iteration.
+        max_iter: most M-steps.
+
+    Returns:
+        ``(n_folds,)`` shares of weight in 0..1; NaN for a fold without which a fit failed.
+
+    Raises:
+        TypeError: if an argument is not of its type.
+        ValueError: if ``n_folds`` is out of range; and where :func:`fit_classes` does.
+
+    Example:
+        >>> import jax
+        >>> import jaxgmm
+        >>> x, species = jaxgmm.datasets.load_iris().x, np.repeat([0, 1, 2], 50)
+        >>> cross_validated_error(jax.random.key(0), x, species, family="tied").shape
+        (10,)
+
+    Reference:
+        Stone (1974), Cross-validatory choice and assessment of statistical predictions.
+    """
+    x, labels, weights, counts = _as_data(x, labels, weights)
+    n_folds = checks.as_integer(n_folds, "n_folds", 2)
+    if n_folds > counts.min():
+        raise ValueError(
+            f"n_folds: expected at most {counts.min()}, the rows with weight in class {counts.argmin()}, got {n_folds}"
+        )
+    _as_components(n_components, counts - -(-counts // n_folds))  # what the largest fold leaves of each class
+    fold_key, fit_key = jax.random.split(key)
+    folds = _folds(fold_key, labels, weights, n_folds)
+    options: dict[str, Any] = {"n_init": n_init, "ridge": ridge, "tol": tol, "max_iter": max_iter}
+
+    def error(fold: Array) -> Array:
+        held_out = jnp.where(folds == fold, weights, 0)
+        classifier = fit_classes(
+            fit_key, x, labels, weights - held_out, family=family, n_components=n_components, priors=priors, **options
+        )
+        wrong = jnp.where(predict_class(classifier, x) == labels, 0, held_out).sum() / held_out.sum()
+        return jnp.where(jnp.isnan(classifier.priors).any(), jnp.nan, wrong)
+
+    return jax.vmap(error)(jnp.arange(n_folds))
+
+
+def _folds(key: Array, labels: np.ndarray, weights: Array, n_folds: int) -> Array:
+    """The fold of each row, ``(n,)``: rows are dealt out in turn, class after class, those without weight last."""
+    shuffled = jax.random.permutation(key, len(labels))
+    strata = jnp.where(weights > 0, labels, labels.max() + 1)
+    order = shuffled[jnp.argsort(strata[shuffled])]
+    return jnp.zeros_like(order).at[order].set(jnp.arange(len(order)) % n_folds)
+
+
+def _as_data(x: Any, labels: Any, weights: Any) -> tuple[Array, np.ndarray, Array, np.ndarray]:
+    """Rows, labels and weights that go together, and how many rows with weight each class has, ``(c,)``."""
+    x = checks.as_rows(x)
+    weights = checks.as_row_weights(weights, x).astype(x.dtype)
+    checks.row_values(x, weights)
+    if not checks.is_concrete(labels):
+        raise TypeError("labels: expected known values, for they decide shapes, got traced ones")
+    labels = np.asarray(labels)
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(f"labels: expected integers, got dtype {labels.dtype}")
+    if labels.shape != x.shape[:1]:
+        raise ValueError(f"labels: expected shape {x.shape[:1]}, one for each row of x, got {labels.shape}")
+    if labels.min() < 0:
+        raise ValueError(f"labels: expected 0, 1, ..., got {labels.min()}")
+    weighted = np.asarray(weights) > 0 if checks.is_concrete(weights) else np.ones(labels.shape)
+    # Labels beyond the number of rows leave a smaller one empty, and need no bin of their own.
+    counts = np.bincount(np.minimum(labels, labels.size).astype(int), weighted).astype(int)
+    if not counts.all():
+        raise ValueError(
+            f"labels: expected a row with weight in every class 0..{labels.max()}, got none in class {counts.argmin()}"
+        )
+    return x, labels.astype(int), weights, counts
+
+
+def _as_components(n_components: Any, counts: np.ndarray) -> list[int]:
+    """How many components each class gets, from one number or c of them."""
+    numbers = [n_components] * len(counts) if np.ndim(n_components) == 0 else n_components
+    numbers = [checks.as_integer(k, "n_components", 1) for k in numbers]
+    if len(numbers) != len(counts):
+        raise ValueError(f"n_components: expected one number, or one for each of {len(counts)} classes, got {numbers}")
+    for j, (k, count) in enumerate(zip(numbers, counts, strict=True)):
+        if k > count:
+            raise ValueError(f"n_components: expected at most {count}, the rows with weight in class {j}, got {k}")
+    return numbers
+
+
+def _as_priors(priors: Any, n_classes: int, name: str) -> Array:
+    priors = checks.as_float_array(priors, name)
+    if priors.shape != (n_classes,):
+        raise ValueError(f"{name}: expected shape ({n_classes},), one for each class, got {priors.shape}")
+    return priors

@@ -1,0 +1,1 @@
+"""The EM loop: driver, stopping rule, acceleration and continuous batching."""

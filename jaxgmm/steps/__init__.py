@@ -1,0 +1,1 @@
+"""E-steps and M-steps, and the contract between them and the loop."""

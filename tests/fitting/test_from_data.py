@@ -1,0 +1,291 @@
+from functools import cache
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import DATA, FAITHFUL, FAMILIES, IRIS, MCLUST_FITS, blobs, eps, mclust_id, oracle_log_prob
+
+import jaxgmm
+from jaxgmm import Status
+from jaxgmm.fitting import from_data as fitting
+
+KEY = jax.random.key(0)
+FLOAT64_IS_SLOW = pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("float64", marks=pytest.mark.slow)], indirect=True
+)
+
+
+def gains(result):
+    history = np.asarray(result.history, np.float64)
+    return np.diff(history[~np.isnan(history)])
+
+
+def assert_honest(result, x, ridge=1e-6):
+    """Finite, monotone, consistent with its own parameters, and the best usable restart."""
+    best, n = result.best, len(x)
+    dtype = best.log_likelihood.dtype
+    assert all(np.isfinite(leaf).all() for leaf in best.params)
+    # Rounding in standardised units, where scales do not enter. A step loses no more than the penalty of a ridge can
+    # fall by, half of ridge sum_j N_j tr Sigma_j^-1: the order of the ridge, or nd / 2 where covariances are all ridge.
+    scale = abs(float(best.log_likelihood)) + 40 * x.size
+    dip = x.size / 2 if best.status == Status.DEGENERATE else 10 * ridge * n
+    assert (gains(best) >= -4 * eps(dtype) * scale - dip).all()
+    usable = np.asarray(result.statuses) <= Status.MAX_ITER
+    if usable.any():
+        assert best.status <= Status.MAX_ITER
+        assert float(best.log_likelihood) == pytest.approx(float(np.max(result.log_likelihoods[usable])))
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [("full", -1130.2705), ("tied", -1140.1945), ("diag", -1147.8088), ("spherical", -1709.5293)],
+)
+def test_float32_far_from_the_origin(family, expected):
+    """Trap 1: the reference is float64 EM on the same float32 rows."""
+    result = jaxgmm.fit(KEY, (FAITHFUL + 1e4).astype(np.float32), 2, family=family)
+    assert result.best.log_likelihood.dtype == jnp.float32
+    assert float(result.best.log_likelihood) == pytest.approx(expected, abs=2e-3)
+
+
+def test_two_rows_a_million_from_the_origin():
+    """Trap 2."""
+    params = jaxgmm.fit(KEY, np.array([[1e6], [1e6 + 2]], np.float32), 1, ridge=0).best.params
+    assert (float(params.means[0, 0]), float(params.covariances[0, 0, 0])) == (1000001, 1)
+
+
+@FLOAT64_IS_SLOW
+def test_the_global_maximum_of_old_faithful_tied(dtype):
+    """Trap 4."""
+    x = FAITHFUL.astype(dtype)
+    bics = {}
+    for k in (2, 3, 4):
+        best = jaxgmm.fit(KEY, x, k, family="tied", ridge=0).best
+        bics[k] = float(jaxgmm.bic(best.params, x, family=jaxgmm.TIED))
+        if k == 3:
+            assert float(best.log_likelihood) == pytest.approx(-1126.315928, abs=5e-3)
+    assert bics[3] == pytest.approx(2314.296, abs=2e-2)
+    assert min(bics, key=bics.get) == 3
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
+def test_units_and_origin_change_nothing_but_units(family, dtype):
+    """Trap 5 among others; spherical families only under one common scale."""
+    scale = np.array([1e-4, 1e4, 1.0, 1e2]) if family.scale_equivariant else np.full(4, 1e-4)
+    x = IRIS.astype(dtype)
+    moved = ((IRIS + np.array([1.0, -2.0, 3.0, 0.0])) * scale).astype(dtype)
+    a, b = (jaxgmm.fit(KEY, rows, 3, family=family).best for rows in (x, moved))
+    shift = len(x) * np.log(scale).sum()
+    tolerance = 1e-6 if dtype == np.float64 else 2e-2  # the rows themselves are rounded differently
+    assert float(b.log_likelihood) + shift == pytest.approx(float(a.log_likelihood), abs=tolerance)
+    np.testing.assert_array_equal(jaxgmm.predict(a.params, x), jaxgmm.predict(b.params, moved))
+
+
+@pytest.mark.parametrize("k", [1, 2, 3])
+def test_identical_rows(k, dtype):
+    """Trap 6."""
+    x = np.full((10, 2), 3.0, dtype)
+    result = jaxgmm.fit(KEY, x, k)
+    assert float(jaxgmm.score(result.best.params, x)) == pytest.approx(11.977633, abs=1e-5)
+    np.testing.assert_array_equal(result.best.params.means, 3)
+    assert result.best.status == Status.CONVERGED
+
+
+def test_weights_are_repetition_deletion_and_scale_free(dtype):
+    """Trap 7, the rows of weight zero being NaN."""
+    x, weights = FAITHFUL.astype(dtype), np.arange(len(FAITHFUL)) % 3
+    dirty = np.where(weights[:, None] == 0, np.nan, x).astype(dtype)
+    repeated = jaxgmm.fit(KEY, np.repeat(x, weights, axis=0), 2, tol=1e-12).best
+    # The likelihood is flat at its top: parameters are known to the square root of what it resolves.
+    tolerance = 1e-5 if dtype == np.float64 else 15 * np.sqrt(eps(dtype))
+    for factor in (1, 7):
+        weighted = jaxgmm.fit(KEY, dirty, 2, factor * weights, tol=1e-12).best
+        assert float(weighted.log_likelihood) == pytest.approx(factor * float(repeated.log_likelihood), rel=tolerance)
+        for a, b in zip(weighted.params, repeated.params, strict=True):
+            np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_row_order_changes_nothing(dtype):
+    x = FAITHFUL.astype(dtype)
+    shuffled = np.random.default_rng(0).permutation(x)
+    a, b = (jaxgmm.fit(KEY, rows, 2).best for rows in (x, shuffled))
+    assert float(a.log_likelihood) == pytest.approx(float(b.log_likelihood), rel=1e-5)
+    np.testing.assert_allclose(a.params.means, b.params.means, rtol=1e-3)
+
+
+def test_iris_in_units_of_ten_kilometres(dtype):
+    """Trap 5."""
+    near, far = (jaxgmm.fit(KEY, x.astype(dtype), 3).best for x in (IRIS, IRIS * 1e-4))
+    expected = float(near.log_likelihood) - IRIS.size * np.log(1e-4)
+    assert float(far.log_likelihood) == pytest.approx(expected, abs=1e-5 if dtype == np.float64 else 5e-3)
+    labels = [jaxgmm.predict(best.params, x.astype(dtype)) for best, x in ((near, IRIS), (far, IRIS * 1e-4))]
+    np.testing.assert_array_equal(*labels)
+
+
+def test_rejects_the_spurious_maximum_of_iris(dtype):
+    """A component on equal petal widths sends the likelihood to infinity; the sane optimum is -306.861."""
+    result = jaxgmm.fit(KEY, IRIS.astype(dtype), 3, family="diag", ridge=0, tol=1e-10)
+    assert float(result.best.log_likelihood) == pytest.approx(-306.861, abs=2e-3)
+    assert result.best.params.weights.min() > 0.29  # the spurious one has .14, .19, .67
+
+
+# Faithful with 6 full components has dozens of maxima within a few nats: more restarts for those who want the top.
+@pytest.mark.parametrize(
+    ("data", "family", "fit", "labels"),
+    [f for f in MCLUST_FITS if f[1] in FAMILIES and f[2]["G"] == 3],
+    ids=mclust_id,
+)
+def test_at_least_as_good_as_mclust(data, family, fit, labels, x64):
+    result = jaxgmm.fit(KEY, DATA[data], fit["G"], family=family)
+    assert_honest(result, DATA[data])
+    assert result.best.status == Status.CONVERGED
+    assert float(result.best.log_likelihood) > fit["loglik"] - 1e-3
+    assert (result.best.params.weights * len(DATA[data])).min() > 5
+
+
+def hard_data():
+    two = blobs(300, k=2)
+    outlier = np.r_[two, [[1e6, 1e6]]]
+    return {
+        "a million from the origin": (two + 1e6, 2, {}),
+        "features scaled 1e-8 and 1e8": (two * [1e-8, 1e8], 2, {}),
+        "constant column": (np.c_[two, np.full(300, 7.0)], 2, {}),
+        "collinear columns": (np.c_[two, 2 * two[:, 0] + 1], 2, {}),
+        "n barely above d": (blobs(6, 5, 1), 1, {}),
+        "n barely above d, two components": (blobs(7, 5, 1), 2, {}),
+        "more components than distinct points": (np.repeat(np.arange(3.0)[:, None], 20, axis=0), 5, {}),
+        "a far outlier": (outlier, 2, {}),
+        "a far outlier, one component more": (outlier, 3, {}),
+        "200 components": (blobs(800, 2, 50), 200, {"n_init": 2, "max_iter": 20}),
+        "200 features": (blobs(600, 200, 2), 2, {"n_init": 2, "max_iter": 20}),
+    }
+
+
+@pytest.mark.parametrize("name", hard_data())
+def test_hard_data_end_finite_monotone_and_truthful(name, dtype):
+    x, k, options = hard_data()[name]
+    x = x.astype(dtype)
+    result = jaxgmm.fit(KEY, x, k, **options)
+    assert_honest(result, x)
+    collapses = {"n barely above d, two components", "more components than distinct points", "a far outlier"}
+    collapses |= {"a far outlier, one component more", "200 components"}
+    if name in collapses:  # every restart has a component without a spread of its own
+        assert result.best.status == Status.DEGENERATE
+    else:
+        assert result.best.status <= Status.MAX_ITER
+
+
+def test_float32_finds_what_float64_finds_a_million_from_the_origin():
+    x = (blobs(300, k=2) + 1e6).astype(np.float32)
+    single = jaxgmm.fit(KEY, x, 2).best
+    with jax.enable_x64(True):
+        double = jaxgmm.fit(KEY, x.astype(np.float64), 2).best
+    assert float(single.log_likelihood) == pytest.approx(float(double.log_likelihood), rel=1e-4)
+
+
+def test_collinear_columns_without_a_ridge_fail_with_a_name(dtype):
+    x = blobs(300, k=2).astype(dtype)
+    result = jaxgmm.fit(KEY, np.c_[x, 2 * x[:, 0] + 1].astype(dtype), 2, ridge=0)
+    assert (np.asarray(result.statuses) == Status.DEGENERATE).all()
+    with pytest.raises(jaxgmm.FitError, match="raise the ridge"):
+        jaxgmm.raise_if_failed(result)
+
+
+def test_a_start_replaces_seeding_and_keeps_its_order(dtype):
+    x = FAITHFUL.astype(dtype)
+    start = jaxgmm.seeding.from_labels(x, (x[:, 0] > 3).astype(int), 2)
+    best = jaxgmm.fit(KEY, x, 2, start=start, ridge=0).best
+    assert float(best.log_likelihood) == pytest.approx(-1130.26396, abs=1e-3)
+    assert best.params.means[0, 0] < best.params.means[1, 0]  # as in the start, though the second is larger
+    largest_first = jaxgmm.fit(KEY, x, 2).best.params.weights
+    assert largest_first[0] > largest_first[1]
+
+
+def test_result_is_scored_by_its_own_parameters(dtype):
+    x = IRIS.astype(dtype)
+    best = jaxgmm.fit(KEY, x, 3).best
+    assert float(best.log_likelihood) == pytest.approx(
+        oracle_log_prob(best.params, x).sum(), abs=500 * eps(dtype) * len(x)
+    )
+    assert float(best.history[0]) < float(best.log_likelihood)
+    assert np.isnan(best.history[int(best.n_iter) + 1 :]).all()
+    assert not np.isnan(best.history[: int(best.n_iter)]).any()
+
+
+@pytest.mark.parametrize("max_iter", [0, 10, 50, 60])
+def test_max_iter_is_the_limit_across_both_phases(max_iter, x64):
+    best = jaxgmm.fit(KEY, FAITHFUL, 4, n_init=4, tol=0.0, max_iter=max_iter).best
+    assert (best.status, best.n_iter, best.history.shape) == (Status.MAX_ITER, max_iter, (max_iter,))
+
+
+@FLOAT64_IS_SLOW
+@pytest.mark.parametrize("name", ["kmeans_plus_plus", "kmeans", "random_rows", "random_responsibilities"])
+def test_every_seeding_fits_and_gives_responsibilities(name, dtype):
+    seeding = getattr(jaxgmm.seeding, name)
+    x = FAITHFUL.astype(dtype)
+    responsibilities = seeding(KEY, jnp.asarray(x), jnp.ones(len(x), dtype), 3)
+    np.testing.assert_allclose(responsibilities.sum(1), 1, rtol=10 * eps(dtype))
+    assert responsibilities.shape == (len(x), 3)
+    assert (responsibilities.sum(0) > 0).all()
+    best = jaxgmm.fit(KEY, x, 2, seeding=seeding, n_init=4).best
+    assert float(best.log_likelihood) == pytest.approx(-1130.264, abs=5e-3)
+
+
+def test_seeding_never_looks_at_rows_without_weight():
+    x = jnp.asarray(np.r_[blobs(50), 1e3 + blobs(50)], jnp.float32)
+    weights = jnp.asarray(np.r_[np.ones(50), np.zeros(50)], jnp.float32)
+    for seeding in (jaxgmm.seeding.kmeans_plus_plus, jaxgmm.seeding.random_rows):
+        belonging = seeding(KEY, x, weights, 3) * weights[:, None]
+        assert (belonging.sum(0) > 0).all()
+
+
+def test_kmeans_plus_plus_finds_separated_clusters():
+    centres = 100 * np.random.default_rng(0).normal(size=(20, 2))
+    labels = np.arange(1000) % 20
+    x = jnp.asarray(centres[labels] + 0.01 * blobs(1000, k=1), jnp.float32)
+    found = jnp.argmax(jaxgmm.seeding.kmeans_plus_plus(KEY, x, jnp.ones(1000), 20), 1)
+    assert len({(int(a), int(b)) for a, b in zip(labels, found, strict=True)}) == 20
+
+
+def test_sampled_rows_seed_large_data():
+    x = np.tile(FAITHFUL, (40, 1)).astype(np.float32)
+    assert len(x) > fitting.SEEDING_ROWS
+    best = jaxgmm.fit(KEY, x, 2, n_init=4).best
+    assert float(best.log_likelihood) / 40 == pytest.approx(-1130.264, abs=1e-2)
+
+
+def test_composes_with_jit_and_vmap_over_data_sets(x64):
+    data = np.stack([blobs(seed=seed) for seed in range(3)])
+    keys = jax.random.split(KEY, 3)
+    fit = jax.jit(jax.vmap(lambda key, x, weights: jaxgmm.fit(key, x, 3, weights, n_init=4)))
+    batch = fit(keys, data, jnp.ones(data.shape[:2]))
+    for i in range(3):
+        single = jaxgmm.fit(keys[i], data[i], 3, n_init=4)
+        assert float(batch.best.log_likelihood[i]) == pytest.approx(float(single.best.log_likelihood), rel=1e-6)
+
+
+def test_the_same_shapes_never_compile_twice():
+    x = blobs(60).astype(np.float32)
+    counted = chex.assert_max_traces(lambda *arguments: jaxgmm.seeding.random_rows(*arguments), n=1)
+    for seed in range(3):
+        jaxgmm.fit(jax.random.key(seed), x + np.float32(seed), 2, seeding=counted, ridge=1e-6 * seed, n_init=2)
+    with pytest.raises(AssertionError, match="traced"):
+        jaxgmm.fit(KEY, x[:50], 2, seeding=counted, n_init=2)
+
+
+def test_the_ridge_is_relative_to_the_least_feature_too(x64):
+    """One component is one model in every family of matrices; under a common scale a feature may be small."""
+    x = blobs(150, 3, 1) * [1.0, 1e-3, 30.0]
+    full, common_axes = (jaxgmm.fit(KEY, x, 1, family=name, n_init=1).best.log_likelihood for name in ("VVV", "EVE"))
+    assert float(common_axes) == pytest.approx(float(full), abs=1e-3)
+
+
+def test_small_data_compile_in_haste_where_the_compiler_knows_how(monkeypatch):
+    x = np.arange(20.0)[:, None] ** 2
+    expected = jaxgmm.fit(KEY, x, 2, n_init=2)
+    within = jax.jit(lambda: jaxgmm.fit(KEY, x, 2, n_init=2))()  # a part of a larger program, though nothing is traced
+    monkeypatch.setattr(fitting, "HASTE", {"an_option_of_another_compiler": True})
+    monkeypatch.setattr(fitting, "_program", cache(fitting._program.__wrapped__))
+    for result in (within, jaxgmm.fit(KEY, x, 2, n_init=2)):
+        np.testing.assert_allclose(result.best.log_likelihood, expected.best.log_likelihood, rtol=1e-6)

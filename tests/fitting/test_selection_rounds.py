@@ -1,0 +1,54 @@
+"""How the two rounds of a search hand over, without a search."""
+
+import numpy as np
+
+import jaxgmm
+from jaxgmm import Status
+from jaxgmm.fitting.selection import Selection, _better, _Found, _where_others_ended
+
+EEE, VVV, VVI, EEV = (jaxgmm.get_family(name) for name in ("EEE", "VVV", "VVI", "EEV"))
+
+
+def found(objectives, statuses, labels, name="model"):
+    k = range(len(objectives))
+    models = tuple(f"{name} {i}" for i in k)
+    columns = (
+        np.array(objectives),
+        labels,
+        np.array(objectives),
+        np.array(statuses),
+        np.ones(len(k), int),
+        np.zeros(len(k)),
+    )
+    return _Found(models, *columns)
+
+
+def test_others_follow_by_rank_and_chance_where_there_are_fewer():
+    """A family that no change of units touches begins where such families ended."""
+    families, numbers = (EEE, VVV, VVI, EEV), (2, 3)
+    table = np.array([[3.0, np.nan], [2.0, 5.0], [1.0, 6.0], [0.0, 7.0]])
+    ends = {
+        family: found([0, 0], [0, 0], np.full((2, 5), 10 * row + np.arange(2)[:, None]))
+        for row, family in enumerate(families)
+    }
+    rest = np.zeros_like(table, int)
+    selection = Selection("bic", families, numbers, table, table, rest, rest, {})
+    chance = np.full((2, 3, 5), -1)
+    labels = _where_others_ended(ends, selection, chance)
+    first = {family: labels[family][:, :, 0].tolist() for family in families}
+    assert first[EEV] == [[20, 10, 0], [11, 21, -1]]  # EEE came to no usable end with three
+    assert first[EEE] == [[20, 10, -1], [11, 21, -1]]
+    assert first[VVV] == [[20, 0, -1], [21, -1, -1]]
+    assert (chance == -1).all()
+
+
+def test_the_better_of_two_rounds_is_kept_and_failures_add_up():
+    labels = np.zeros((3, 4), int)
+    one = found([1.0, 5.0, 9.0], [Status.CONVERGED, Status.CONVERGED, Status.DEGENERATE], labels, "one")
+    other = found([2.0, 4.0, 3.0], [Status.CONVERGED, Status.CONVERGED, Status.MAX_ITER], labels + 1, "other")
+    better = _better(one, other)
+    assert better.models == ("other 0", "one 1", "other 2")
+    assert better.objectives.tolist() == [2, 5, 3]
+    assert better.labels[:, 0].tolist() == [1, 0, 1]
+    assert better.statuses.tolist() == [Status.CONVERGED, Status.CONVERGED, Status.MAX_ITER]
+    assert better.failed.tolist() == [2, 2, 2]
