@@ -64,7 +64,7 @@ def n_e_steps(start: jaxgmm.GMMParams, x: jax.Array, family: jaxgmm.Family, acce
 
     options: dict[str, Any] = {"ridge": 1e-6, "tol": 1e-10, "max_iter": MOST}
     result = jaxgmm.em(start, x, family=family, e_step=counted, accelerate=accelerate, **options)
-    jax.effects_barrier()  # type: ignore[no-untyped-call]
+    jax.effects_barrier()
     return len(calls), float(result.log_likelihood)
 
 
@@ -93,7 +93,7 @@ def main() -> None:
             for seed in range(3):
                 rows.append(measure(*problem, seed))
                 print(json.dumps(rows[-1]), flush=True)
-            jax.clear_caches()  # type: ignore[no-untyped-call]
+            jax.clear_caches()
     write(arguments.output, "E-steps to the maximum", rows)
 
 

@@ -62,7 +62,7 @@ def with_sklearn(x: np.ndarray, k: int, seed: int, n_init: int) -> tuple[float, 
 def timed(fit: Any, *arguments: Any) -> tuple[float, jaxgmm.EMResult]:
     """Seconds, and the best."""
     begin = time.perf_counter()
-    result = jax.block_until_ready(fit(*arguments))  # type: ignore[no-untyped-call]
+    result = jax.block_until_ready(fit(*arguments))
     return time.perf_counter() - begin, result.best
 
 
@@ -101,7 +101,7 @@ def many_small(n_sets: int, repeats: int) -> dict[str, Any]:
     def fit(key: jax.Array, x: jax.Array) -> jaxgmm.FitResult:
         return jaxgmm.fit(key, x, 3, n_init=1)
 
-    each = PartitionSpec("rows")  # type: ignore[no-untyped-call]
+    each = PartitionSpec("rows")
     share = jax.shard_map(jax.vmap(fit), mesh=cores(), in_specs=(each, each), out_specs=each, check_vma=False)
 
     @jax.jit
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path(__file__).with_name("fits.md"))
     arguments = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())  # type: ignore[no-untyped-call]
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     rows = []
     with jax.enable_x64(True):
         for name, (x, k) in problems().items():

@@ -39,7 +39,7 @@ def matrix_rate(size: int = 2048) -> float:
 
     def seconds(product: Callable[[], Any]) -> float:
         begin = time.perf_counter()
-        jax.block_until_ready(product())  # type: ignore[no-untyped-call]
+        jax.block_until_ready(product())
         return time.perf_counter() - begin
 
     product: Any = jax.jit(lambda b: jnp.matmul(b, b, precision="highest"))
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())  # type: ignore[no-untyped-call]
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
 
     def measured(shape: tuple[int, int, int], **fits: Callable[[Problem, int], float]) -> Row:
         row = measure(shape, fits, arguments.repeats)

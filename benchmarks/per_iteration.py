@@ -69,7 +69,7 @@ def cores() -> jax.sharding.Mesh:
 
 def spread(x: np.ndarray) -> jax.Array:
     """Rows, on all of them."""
-    return jax.device_put(x, jax.NamedSharding(cores(), PartitionSpec("rows")))  # type: ignore[no-untyped-call]
+    return jax.device_put(x, jax.NamedSharding(cores(), PartitionSpec("rows")))
 
 
 def make_problem(structure: str, n: int, d: int, k: int, dtype: Any) -> Problem:
@@ -227,7 +227,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent)
     arguments = parser.parse_args()
-    jax.config.update("jax_num_cpu_devices", os.cpu_count())  # type: ignore[no-untyped-call]
+    jax.config.update("jax_num_cpu_devices", os.cpu_count())
     for structure in arguments.structures:
         rows = []
         for dtype in (np.float32,) if arguments.large else (np.float64, np.float32):

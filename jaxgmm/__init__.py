@@ -8,14 +8,21 @@ from .files.archives import load, read_table, save
 from .files.saved import Model, as_model
 from .fitting.criteria import aic, bic, icl, n_parameters, score
 from .fitting.from_data import fit
+from .fitting.search import Criterion
 from .fitting.selection import Selection, select
-from .loop.driver import em
-from .mixture.density import joint_log_prob, log_prob, predict, responsibilities, sample
+from .loop.batching import em_batch
+from .loop.em import em
+from .mixture.density import joint_log_prob, log_prob, predict, responsibilities
 from .mixture.noise import box_noise, hull_noise, with_noise
 from .mixture.priors import default_prior, log_prior
+from .mixture.sampling import sample
 from .report import summary
-from .steps.expectation import e_step
-from .steps.maximization import from_responsibilities, m_step
+from .steps.chunks import sum_over_chunks
+from .steps.contract import Coordinates, Steps, chunked
+from .steps.gaussian import gaussian_steps
+from .steps.maximization import from_responsibilities
+from .steps.noisy import noisy_steps
+from .steps.one_step import e_step, m_step
 from .types import (
     EMResult,
     FitError,
@@ -23,11 +30,15 @@ from .types import (
     GMMParams,
     Noise,
     NoisyGMMParams,
+    NoisyStats,
+    Observations,
     Prior,
     Stats,
     Status,
     describe,
+    is_usable,
     raise_if_failed,
+    trimmed_history,
 )
 
 __all__ = [
@@ -36,6 +47,8 @@ __all__ = [
     "FULL",
     "SPHERICAL",
     "TIED",
+    "Coordinates",
+    "Criterion",
     "EMResult",
     "Family",
     "FitError",
@@ -44,33 +57,41 @@ __all__ = [
     "Model",
     "Noise",
     "NoisyGMMParams",
+    "NoisyStats",
+    "Observations",
     "Prior",
     "Selection",
     "Stats",
     "Status",
+    "Steps",
     "acceleration",
     "aic",
     "as_model",
     "bic",
     "box_noise",
+    "chunked",
     "classification",
     "datasets",
     "default_prior",
     "describe",
     "e_step",
     "em",
+    "em_batch",
     "fit",
     "from_responsibilities",
+    "gaussian_steps",
     "get_family",
     "hull_noise",
     "icl",
     "interop",
+    "is_usable",
     "joint_log_prob",
     "load",
     "log_prior",
     "log_prob",
     "m_step",
     "n_parameters",
+    "noisy_steps",
     "plotting",
     "predict",
     "raise_if_failed",
@@ -81,6 +102,8 @@ __all__ = [
     "score",
     "seeding",
     "select",
+    "sum_over_chunks",
     "summary",
+    "trimmed_history",
     "with_noise",
 ]

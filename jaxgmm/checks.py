@@ -14,8 +14,7 @@ from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
-from .covariance.families import Family
-from .types import GMMParams, Noise, NoisyGMMParams, Prior
+from .types import GMMParams, Noise, NoisyGMMParams, Observations, Prior
 
 
 def as_float_array(value: Any, name: str) -> Array:
@@ -40,14 +39,23 @@ def _placed_automatically(array: Array) -> Array:
     return array
 
 
+def as_observations(x: Any, name: str = "x") -> Observations:
+    """``x``, an array or :class:`Observations`, as observations of ``(n, d)`` rows; ``(n,)`` means d = 1."""
+    given = x if isinstance(x, Observations) else Observations(x)
+    for field, value in zip(Observations._fields[1:], given[1:], strict=True):
+        if value is not None:
+            raise ValueError(f"{name}.{field}: expected None, got an array: this version uses {name}.x alone")
+    rows = as_float_array(given.x, name)
+    if rows.ndim not in (1, 2):
+        raise ValueError(f"{name}: expected shape (n, d), or (n,) for one feature, got {rows.shape}")
+    if 0 in rows.shape:
+        raise ValueError(f"{name}: expected at least one row and one feature, got shape {rows.shape}")
+    return Observations(rows[:, None] if rows.ndim == 1 else rows)
+
+
 def as_rows(x: Any, name: str = "x") -> Array:
-    """``x`` as ``(n, d)``, where ``(n,)`` means d = 1."""
-    x = as_float_array(x, name)
-    if x.ndim not in (1, 2):
-        raise ValueError(f"{name}: expected shape (n, d), or (n,) for one feature, got {x.shape}")
-    if 0 in x.shape:
-        raise ValueError(f"{name}: expected at least one row and one feature, got shape {x.shape}")
-    return x[:, None] if x.ndim == 1 else x
+    """The rows ``(n, d)`` of ``x``, an array or :class:`Observations`; ``(n,)`` means d = 1."""
+    return as_observations(x, name).x
 
 
 def as_row_weights(weights: Any, x: Array) -> Array:
@@ -55,25 +63,29 @@ def as_row_weights(weights: Any, x: Array) -> Array:
     if weights is None:
         ones = jnp.ones(x.shape[0], x.dtype)
         # Known to be constant, sums over all rows would be taken by the compiler: half a minute for a million.
-        return ones if is_concrete(x) else lax.optimization_barrier(ones)  # type: ignore[no-untyped-call]
+        return ones if is_concrete(x) else lax.optimization_barrier(ones)
     weights = as_float_array(weights, "weights")
     if weights.shape != x.shape[:1]:
         raise ValueError(f"weights: expected shape {x.shape[:1]}, one for each row of x, got {weights.shape}")
     return weights
 
 
-def as_params(params: Any, name: str = "params") -> GMMParams:
-    """``params`` as float arrays of consistent shapes."""
-    noise = params.noise if isinstance(params, NoisyGMMParams) else None
-    if not isinstance(params, tuple) or len(params) != 3 + (noise is not None):
+def as_params(params: Any, name: str = "params") -> Any:
+    """``params``, with noise or without, as float arrays of consistent shapes."""
+    if isinstance(params, NoisyGMMParams):
+        mixture = as_params(params.mixture, f"{name}.mixture")
+        weight = as_float_array(params.noise_weight, f"{name}.noise_weight")
+        if weight.shape != ():
+            raise ValueError(f"{name}.noise_weight: expected one number, got shape {weight.shape}")
+        return NoisyGMMParams(mixture, weight, _as_noise(params.noise, mixture.means.shape[1]))
+    if not isinstance(params, tuple) or len(params) != 3:
         raise TypeError(f"{name}: expected GMMParams(weights, means, covariances), got {type(params).__name__}")
-    params = GMMParams(*(as_float_array(v, f"{name}.{f}") for f, v in zip(GMMParams._fields, params[:3], strict=True)))
+    params = GMMParams(*(as_float_array(v, f"{name}.{f}") for f, v in zip(GMMParams._fields, params, strict=True)))
     if params.means.ndim != 2:
         raise ValueError(f"{name}.means: expected shape (k, d), got {params.means.shape}")
     k, d = params.means.shape
-    shape, expected = params.weights.shape, (k if noise is None else k + 1,)
-    if shape != expected:
-        raise ValueError(f"{name}.weights: expected shape {expected} to go with means {k, d}, got {shape}")
+    if params.weights.shape != (k,):
+        raise ValueError(f"{name}.weights: expected shape {(k,)} to go with means {k, d}, got {params.weights.shape}")
     shape = params.covariances.shape
     matrix = len(shape) == 3 and shape[0] in (1, k) and shape[1:] == (d, d)
     diagonal = len(shape) == 2 and shape[0] in (1, k) and shape[1] in (1, d)
@@ -82,9 +94,12 @@ def as_params(params: Any, name: str = "params") -> GMMParams:
             f"{name}.covariances: expected shape {k, d, d}, {1, d, d}, {k, d} or {k, 1} to go with means {k, d}, "
             f"got {shape}"
         )
-    if noise is None:
-        return params
-    return NoisyGMMParams(params.weights, params.means, params.covariances, _as_noise(noise, d))  # type: ignore[return-value]
+    return params
+
+
+def mixture_of(params: Any) -> GMMParams:
+    """The Gaussian mixture of ``params``, without the noise that may be beside it."""
+    return params.mixture if isinstance(params, NoisyGMMParams) else params
 
 
 def _as_noise(noise: Any, n_features: int) -> Noise:
@@ -118,29 +133,17 @@ def as_prior(prior: Any, means: Array) -> Prior:
     return prior
 
 
-def arguments(params: Any, x: Any, weights: Any = None) -> tuple[GMMParams, Array, Array]:
-    """The three arguments of an E-step, checked against each other and brought to one dtype."""
-    params, x = as_params(params), as_rows(x)
-    weights = as_row_weights(weights, x)
-    d = params.means.shape[1]
-    if x.shape[1] != d:
-        raise ValueError(f"x: expected {d} features to go with params.means {params.means.shape}, got shape {x.shape}")
-    dtype = np.result_type(*(leaf.dtype for leaf in (*params[:3], x)))  # not of weights: they only count rows
-    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, x, weights))
-
-
-def family_of(family: Any, params: GMMParams | None = None, name: str = "params") -> Family:
-    """``family`` unchanged, having checked it to be one, and ``params`` to be stored as it stores them."""
-    if not isinstance(family, Family):
-        raise TypeError(f"family: expected a Family such as jaxgmm.FULL (see jaxgmm.get_family), got {family!r}")
-    if params is not None:
-        expected = family.structure(*params.means.shape)
-        if params.covariances.shape != expected:
-            raise ValueError(
-                f"{name}.covariances: expected shape {expected} for the {family.name} family, "
-                f"got {params.covariances.shape}"
-            )
-    return family
+def arguments(params: Any, x: Any, weights: Any = None) -> tuple[Any, Array, Array]:
+    """Parameters, rows ``(n, d)`` and row weights ``(n,)``, checked against each other and brought to one dtype."""
+    params, rows = as_params(params), as_rows(x)
+    weights = as_row_weights(weights, rows)
+    means = mixture_of(params).means
+    d = means.shape[1]
+    if rows.shape[1] != d:
+        raise ValueError(f"x: expected {d} features to go with params.means {means.shape}, got shape {rows.shape}")
+    # Not of weights: they only count rows. Nor of the noise.
+    dtype = np.result_type(*(leaf.dtype for leaf in (*mixture_of(params), rows)))
+    return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, rows, weights))
 
 
 def as_integer(value: Any, name: str, minimum: int) -> int:
@@ -201,13 +204,14 @@ def enough_rows(x: Array, weights: Array, n_components: int) -> None:
         raise ValueError(f"n_components: expected at most {n}, the number of rows of x with weight, got {n_components}")
 
 
-def start_values(start: GMMParams, n_components: int, positive_definite: Array) -> None:
+def start_values(start: Any, n_components: int, positive_definite: Array) -> None:
     """Raise unless a start is a mixture: finite, weights on the simplex, covariances positive definite."""
+    start = mixture_of(start)
     if start.means.shape[0] != n_components:
         raise ValueError(f"start: expected {n_components} components, got {start.means.shape[0]}")
     if not is_concrete(start, positive_definite):
         return
-    for field, value in zip(GMMParams._fields, start[:3], strict=True):
+    for field, value in zip(GMMParams._fields, start, strict=True):
         if not np.isfinite(value).all():
             raise ValueError(f"start.{field}: expected finite values, got {np.asarray(value)}")
     if (np.asarray(start.weights) < 0).any() or abs(float(start.weights.sum()) - 1) > 1e-3:

@@ -1,8 +1,8 @@
 """Classification with a Gaussian, or a mixture of Gaussians, for each class: discriminant analysis."""
 
+from .fitting.class_validation import cross_validated_error as cross_validated_error
 from .fitting.classification import Classifier as Classifier
 from .fitting.classification import class_probabilities as class_probabilities
-from .fitting.classification import cross_validated_error as cross_validated_error
 from .fitting.classification import fit_classes as fit_classes
 from .fitting.classification import predict_class as predict_class
 

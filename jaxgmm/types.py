@@ -1,7 +1,7 @@
 """The values that jaxgmm passes around: immutable, array-valued, valid pytrees."""
 
 import enum
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jax import Array
@@ -20,7 +20,7 @@ class GMMParams(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """A region that rows of no cluster are uniform over: what a box and the faces of a convex body enclose."""
+    """A region over which noise is uniform: a box, or the part of it that the faces of a convex body enclose."""
 
     lower: Array  #: (d,)
     upper: Array  #: (d,)
@@ -29,12 +29,24 @@ class Noise(NamedTuple):
 
 
 class NoisyGMMParams(NamedTuple):
-    """A Gaussian mixture with a noise component, which has the last weight: one more than there are means."""
+    """A Gaussian mixture and uniform noise: ``p(x) = (1 - w) p(x | mixture) + w p(x | noise)``, w the noise weight."""
 
-    weights: Array  #: (k + 1,) mixing proportions, the last that of the noise
-    means: Array  #: (k, d)
-    covariances: Array  #: as of GMMParams
+    mixture: GMMParams  #: its weights sum to one without the noise
+    noise_weight: Array  #: () the share of noise, in 0..1
     noise: Noise  #: where it is
+
+
+class Observations(NamedTuple):
+    """What is known of each row; every leaf has the rows in front, so that chunks and devices cut them together.
+
+    Functions take it in place of ``x``. Only ``x`` is used so far; the other fields are named for what is to come.
+    """
+
+    x: Array  #: (n, d)
+    noise: Array | None = None  #: (n, d, d) or (n, d), covariance or variances of each row's measurement error
+    allowed: Array | None = None  #: (n, k) bool, the components that a row may come from
+    lower: Array | None = None  #: (n, d) with upper: an entry is only known to lie between them
+    upper: Array | None = None  #: (n, d)
 
 
 class Stats(NamedTuple):
@@ -44,11 +56,19 @@ class Stats(NamedTuple):
     """
 
     log_likelihood: Array  #: () total over weighted rows, in nats
-    counts: Array  #: (k,) sum_i w_i r_ij; (k + 1,) with noise, whose count is the last
+    counts: Array  #: (k,) sum_i w_i r_ij
     first: Array  #: (k, d) sum_i w_i r_ij (x_i - mean_j)
     #: sum_i w_i r_ij (x_i - mean_j)(x_i - mean_j)^T, shaped like covariances, summed over components that share one
     #: and averaged over features that share one
     second: Array
+
+
+class NoisyStats(NamedTuple):
+    """Expected sufficient statistics of a mixture with noise; they add up like :class:`Stats`."""
+
+    log_likelihood: Array  #: () total over weighted rows, in nats
+    mixture: Stats  #: of rows, each counting by its probability of coming from the mixture
+    noise_count: Array  #: () sum_i w_i p(noise | x_i)
 
 
 class Prior(NamedTuple):
@@ -71,17 +91,40 @@ class Prior(NamedTuple):
 class Status(enum.IntEnum):
     """Why a fit stopped."""
 
+    RUNNING = -1
     CONVERGED = 0
     MAX_ITER = 1
     NON_FINITE = 2
     DEGENERATE = 3
     DECREASED = 4
 
+    @property
+    def is_usable(self) -> bool:
+        """Whether the parameters can be used: the fit converged, or was still climbing at ``max_iter``."""
+        return self in (Status.CONVERGED, Status.MAX_ITER)
+
+
+def is_usable(status: Any) -> Any:
+    """:attr:`Status.is_usable` of an array of statuses, of any shape; works under ``jit``.
+
+    Args:
+        status: ints, a :class:`Status` each.
+
+    Returns:
+        bool, of the same shape.
+
+    Example:
+        >>> import numpy as np
+        >>> is_usable(np.array([Status.CONVERGED, Status.DEGENERATE])).tolist()
+        [True, False]
+    """
+    return (status == Status.CONVERGED) | (status == Status.MAX_ITER)
+
 
 class EMResult(NamedTuple):
     """What :func:`jaxgmm.em` found, and why it stopped."""
 
-    params: GMMParams  #: the last good iterate, always finite where the start was finite
+    params: Any  #: GMMParams, or of the start's type: the last good iterate, finite where the start was finite
     log_likelihood: Array  #: () of params, in nats
     history: Array  #: (max_iter,) log-likelihood of the parameters entering each iteration, NaN-padded
     n_iter: Array  #: () int, M-steps that led to params
@@ -101,6 +144,7 @@ class FitError(RuntimeError):
 
 
 _MESSAGES = {
+    Status.RUNNING: "still running: give it more iterations",
     Status.CONVERGED: "converged: the estimated remaining gain in log-likelihood is below tol or rounding",
     Status.MAX_ITER: "stopped at max_iter before converging: raise max_iter, or tol",
     Status.NON_FINITE: (
@@ -138,8 +182,35 @@ def describe(status: Array | int) -> str:
     return _MESSAGES[Status(int(status))]
 
 
+def trimmed_history(result: EMResult) -> np.ndarray:
+    """Log-likelihoods along one run, without the padding of ``history`` and with that of the parameters returned.
+
+    Args:
+        result: of one fit, from :func:`jaxgmm.em`.
+
+    Returns:
+        ``(n_iter + 1,)`` in nats: before each M-step that led to ``result.params``, and after the last.
+
+    Raises:
+        ValueError: if ``result`` is a batch.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxgmm
+        >>> start = jaxgmm.GMMParams(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)))
+        >>> result = jaxgmm.em(start, jnp.array([1.0, 3.0]))
+        >>> len(trimmed_history(result)) == result.n_iter + 1
+        True
+    """
+    if np.ndim(result.n_iter):
+        raise ValueError(f"result: expected one fit, got a batch of shape {np.shape(result.n_iter)}")
+    n_iter = int(result.n_iter)
+    reached = np.asarray(result.log_likelihood)
+    return np.append(np.asarray(result.history)[:n_iter], reached)
+
+
 def raise_if_failed(result: EMResult | FitResult) -> EMResult | FitResult:
-    """Return ``result`` unchanged, or raise if it (or any lane of a batch) failed.
+    """Return ``result`` unchanged, or raise if it (or any fit of a batch) failed.
 
     ``CONVERGED`` and ``MAX_ITER`` pass: their parameters are usable. Not for use under ``jit``, where the status is not
     known yet.
@@ -163,7 +234,7 @@ def raise_if_failed(result: EMResult | FitResult) -> EMResult | FitResult:
         jaxgmm.types.FitError: 1 of 1 fits failed; fit 0: the log-likelihood is not finite: ...
     """
     status = np.atleast_1d(np.asarray(result.best.status if isinstance(result, FitResult) else result.status))
-    failed = np.flatnonzero(~np.isin(status, (Status.CONVERGED, Status.MAX_ITER)))
+    failed = np.flatnonzero(~is_usable(status))
     if failed.size:
         first = failed[0]
         raise FitError(f"{failed.size} of {status.size} fits failed; fit {first}: {describe(status.flat[first])}")

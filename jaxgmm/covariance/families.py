@@ -5,12 +5,16 @@ A :class:`Family` is a value, static under ``jit``; strings live at the edges, i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from jax import Array, lax
+from jax.tree_util import register_static
 
+from ..types import GMMParams
 from . import parsimonious as p
 
 
+@register_static
 @dataclass(frozen=True)
 class Family:
     """A covariance family, as pure functions.
@@ -127,6 +131,26 @@ def get_family(name: str | Family) -> Family:
     if name not in _BY_NAME:
         raise ValueError(f"family: expected one of {', '.join(_BY_NAME)}, got {name!r}")
     return _BY_NAME[name]
+
+
+def as_family(family: Any, params: GMMParams | None = None, name: str = "params") -> Family:
+    """``family`` unchanged, having checked it to be one, and ``params`` to be stored as it stores them."""
+    if not isinstance(family, Family):
+        raise TypeError(f"family: expected a Family such as jaxgmm.FULL (see jaxgmm.get_family), got {family!r}")
+    if params is not None:
+        expected = family.structure(*params.means.shape)
+        if params.covariances.shape != expected:
+            raise ValueError(
+                f"{name}.covariances: expected shape {expected} for the {family.name} family, "
+                f"got {params.covariances.shape}"
+            )
+    return family
+
+
+def family_by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
+    """The family with most parameters that stores covariances of k components in d features in this shape."""
+    families = (*FAMILIES, *FAMILIES_1D) if d == 1 else FAMILIES
+    return next(f for f in reversed(families) if not f.constrained and f.structure(k, d) == shape)
 
 
 def one_of(families: Sequence[Family], which: Array) -> Family:

@@ -41,7 +41,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
-from ..fitting.from_data import Scale
+from ..mixture.units import Scale
 from ..types import GMMParams, Noise, NoisyGMMParams, Status
 from .saved import Found, Model, as_model, check
 from .tables import read_names as read_names

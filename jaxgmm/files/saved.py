@@ -9,10 +9,10 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .. import checks
-from ..covariance.families import FAMILIES, FAMILIES_1D, Family, get_family, letters
+from ..covariance.families import Family, as_family, family_by_shape, get_family, letters
 from ..fitting.criteria import n_parameters
-from ..fitting.from_data import Scale, standardisation
 from ..fitting.selection import Selection
+from ..mixture.units import Scale, standardisation
 from ..types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
 
 
@@ -72,9 +72,10 @@ def as_model(
     params = result if ended is None else ended.params
     if not isinstance(params, GMMParams | NoisyGMMParams):
         raise TypeError(f"expected a fit, a Model or GMMParams, got {type(params).__name__}")
-    k, d = checks.as_params(params).means.shape
+    mixture = checks.mixture_of(checks.as_params(params))
+    k, d = mixture.means.shape
     params = jax.tree.map(np.asarray, params)
-    name = _by_shape(params.covariances.shape, k, d).name if family is None else family
+    name = family_by_shape(mixture.covariances.shape, k, d).name if family is None else family
     names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)
     model = check(Model(params, name.name if isinstance(name, Family) else name, names))
     if ended is None:
@@ -105,17 +106,12 @@ def _with_criteria(
 def check(model: Model) -> Model:
     """The model unchanged, having checked that its parts go together."""
     params = checks.as_params(model.params)
-    checks.family_of(get_family(model.family), params)
-    d = params.means.shape[1]
+    mixture = checks.mixture_of(params)
+    as_family(get_family(model.family), mixture)
+    d = mixture.means.shape[1]
     if len(model.feature_names) != d:
         raise ValueError(f"feature_names: expected {d}, one for each feature, got {len(model.feature_names)}")
     scale = model.standardisation
     if scale is not None and not np.shape(scale.shift) == np.shape(scale.scale) == (d,):
         raise ValueError(f"standardisation: expected two of shape ({d},), got {[np.shape(part) for part in scale]}")
     return model
-
-
-def _by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
-    """The freest family that stores covariances so."""
-    families = (*FAMILIES, *FAMILIES_1D) if d == 1 else FAMILIES
-    return next(f for f in reversed(families) if not f.constrained and f.structure(k, d) == shape)

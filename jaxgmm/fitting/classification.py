@@ -8,15 +8,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
-from ..covariance.families import FULL, Family, get_family
-from ..loop.driver import em
-from ..mixture.density import log_prob
-from ..steps.maximization import _complete_stats, from_responsibilities
-from ..types import EMResult, GMMParams, Stats, Status, raise_if_failed
-from .from_data import fit, standardisation, standardise, with_relative_ridge
+from ..covariance.families import FULL, Family, as_family, get_family
+from ..loop.driver import begin, result_of, run, task_of
+from ..mixture.density import Prepared, log_prob
+from ..mixture.units import restore_params
+from ..steps.gaussian import gaussian_steps
+from ..steps.maximization import complete_stats, from_responsibilities
+from ..types import EMResult, GMMParams, Observations, Stats, is_usable, raise_if_failed
+from .from_data import fit
+from .standard import standard_problem
 
 
 class Classifier(NamedTuple):
@@ -30,8 +34,8 @@ def fit_classes(
     key: Array,
     x: ArrayLike,
     labels: ArrayLike,
-    weights: ArrayLike | None = None,
     *,
+    weights: ArrayLike | None = None,
     family: Family | str = FULL,
     n_components: int | Sequence[int] = 1,
     priors: ArrayLike | None = None,
@@ -86,57 +90,57 @@ def fit_classes(
         Tibshirani (1996), Discriminant analysis by Gaussian mixtures; Fraley & Raftery (2002), Model-based clustering,
         discriminant analysis, and density estimation.
     """
-    x, labels, weights, counts = _as_data(x, labels, weights)
-    family = checks.family_of(get_family(family))
-    components = _as_components(n_components, counts)
+    x, labels, weights, counts = as_labelled_rows(x, labels, weights)
+    family = as_family(get_family(family))
+    components = as_components(n_components, counts)
     n_init, max_iter = checks.as_integer(n_init, "n_init", 1), checks.as_integer(max_iter, "max_iter", 0)
     ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
-    belonging = jax.nn.one_hot(labels, len(counts), dtype=x.dtype)
-    shares = linalg.einsum("n,nj->j", weights, belonging) / weights.sum()
+    one_hot = jax.nn.one_hot(labels, len(counts), dtype=x.dtype)
+    shares = linalg.einsum("n,nj->j", weights, one_hot) / weights.sum()
     priors = shares if priors is None else _as_priors(priors, len(counts), "priors").astype(x.dtype)
     if checks.is_concrete(priors) and not ((priors >= 0).all() and abs(float(priors.sum()) - 1) < 1e-3):
         raise ValueError(f"priors: expected values >= 0 that sum to one, got {np.asarray(priors)}")
 
     if np.ndim(n_components) == 0 and components[0] == 1:
-        together = _gaussians(x, belonging, weights, ridge, tol, family, max_iter)
+        together = _gaussians(x, one_hot, weights, ridge, tol, family, max_iter)
         results, mixtures = [together], _singles(together.params)
     else:
         fit_class = partial(fit, family=family, n_init=n_init, ridge=ridge, tol=tol, max_iter=max_iter)
         members = [np.flatnonzero(labels == j) for j in range(len(counts))]
         each = zip(jax.random.split(key, len(counts)), members, components, strict=True)
-        results = [fit_class(key, x[rows], k, weights[rows]).best for key, rows, k in each]
+        results = [fit_class(key, x[rows], k, weights=weights[rows]).best for key, rows, k in each]
         mixtures = tuple(result.params for result in results)
 
-    usable = jnp.stack([result.status <= Status.MAX_ITER for result in results]).all()
+    usable = jnp.stack([is_usable(result.status) for result in results]).all()
     if checks.is_concrete(usable):
         for result in results:
             raise_if_failed(result)
     return Classifier(jnp.where(usable, priors, jnp.nan), mixtures)
 
 
-@partial(jax.jit, static_argnums=(5, 6))
+@partial(jax.jit, static_argnames=("family", "max_iter"))
 def _gaussians(
-    x: Array, belonging: Array, weights: Array, ridge: Array, tol: Array, family: Family, max_iter: int
+    x: Array, responsibilities: Array, weights: Array, ridge: Array, tol: Array, family: Family, max_iter: int
 ) -> EMResult:
     """One Gaussian of the family per class, by EM whose E-step knows the classes: some families iterate."""
-    d = x.shape[1]
-    scale, structure = standardisation(x, weights, family.scale_equivariant), family.structure(belonging.shape[1], d)
-    rows, _, ridge, *_ = with_relative_ridge(standardise(scale, x, weights, ridge, tol, None), structure)
-    start = from_responsibilities(rows, belonging, weights, family=family, ridge=ridge)
-    stats = _complete_stats(start, rows, belonging * weights[:, None])
+    structure = family.structure(responsibilities.shape[1], x.shape[1])
+    problem = standard_problem(x, weights, ridge, None, structure, family.scale_equivariant)
+    rows, ridge = problem.observations.x, problem.ridge
+    start = from_responsibilities(rows, responsibilities, weights, family=family, ridge=ridge)
+    stats = complete_stats(start, rows, responsibilities * weights[:, None])
     stats = stats._replace(first=jnp.zeros_like(stats.first))  # but for rounding, which would add up
+    steps = gaussian_steps(family, ridge)._replace(expect=Partial(_complete_data, stats))
+    task = task_of(steps, problem.observations, weights, tol)
+    result = result_of(task, run(task, begin(task, start, max_iter, None), max_iter, None))
+    return result._replace(params=restore_params(result.params, problem.units))
 
-    def complete_data(params: GMMParams, rows: Array, weights: Array) -> Stats:
-        """The means stay, so only the log-likelihood changes; that up to a constant."""
-        factor = linalg.factorize(params.covariances, d)
-        whitened = linalg.matmul(factor.inverse, stats.second) if len(structure) == 3 else factor.inverse * stats.second
-        log_dets = linalg.pool_counts(stats.counts, stats.second.shape) * factor.log_det
-        return stats._replace(log_likelihood=-log_dets.sum() - (whitened * factor.inverse).sum() / 2)
 
-    result = em(start, rows, weights, family=family, ridge=ridge, tol=tol, max_iter=max_iter, e_step=complete_data)
-    means = result.params.means * scale.scale[None] + scale.shift[None]
-    covariances = linalg.rescale(result.params.covariances, scale.scale)
-    return result._replace(params=result.params._replace(means=means, covariances=covariances))
+def _complete_data(stats: Stats, prepared: Prepared, observations: Observations, weights: Array) -> Stats:
+    """The means stay, so only the log-likelihood changes; that up to a constant."""
+    factor, second = prepared.factor, stats.second
+    whitened = linalg.matmul(factor.inverse, second) if second.ndim == 3 else factor.inverse * second
+    log_dets = linalg.pool_counts(stats.counts, second.shape) * factor.log_det
+    return stats._replace(log_likelihood=-log_dets.sum() - (whitened * factor.inverse).sum() / 2)
 
 
 def _singles(params: GMMParams) -> tuple[GMMParams, ...]:
@@ -216,90 +220,7 @@ def predict_class(classifier: Classifier, x: ArrayLike) -> Array:
     return jnp.where(jnp.isnan(posterior).any(1), -1, jnp.argmax(posterior, axis=1))
 
 
-def cross_validated_error(
-    key: Array,
-    x: ArrayLike,
-    labels: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    n_folds: int = 10,
-    family: Family | str = FULL,
-    n_components: int | Sequence[int] = 1,
-    priors: ArrayLike | None = None,
-    n_init: int = 16,
-    ridge: ArrayLike = 1e-6,
-    tol: ArrayLike = 1e-6,
-    max_iter: int = 1000,
-) -> Array:
-    r"""Share of held-out rows that are put into a wrong class, fold by fold.
-
-    .. math:: e_f = \frac{\sum_{i \in f} w_i 1\{\hat z_i^{(-f)} \ne z_i\}}{\sum_{i \in f} w_i}
-
-    Folds are random, and differ by one row at most in how many they hold of each class. Training without a fold is
-    training with its rows at weight zero, so that one program fits all of them.
-
-    Args:
-        key: a JAX random key, for the folds and the starts of mixtures.
-        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
-        labels: ``(n,)`` int classes in 0..c-1.
-        weights: ``(n,)`` row weights >= 0; default one each. A row is held out as one, whatever its weight.
-        n_folds: how many folds, from 2 to the rows of the smallest class.
-        family: the covariance family, here and below as in :func:`fit_classes`.
-        n_components: components of each class.
-        priors: ``(c,)`` class probabilities; default the weighted shares among the rows trained with.
-        n_init: number of restarts of each mixture.
-        ridge: added to covariances.
-        tol: gain that is not worth another iteration.
-        max_iter: most M-steps.
-
-    Returns:
-        ``(n_folds,)`` shares of weight in 0..1; NaN for a fold without which a fit failed.
-
-    Raises:
-        TypeError: if an argument is not of its type.
-        ValueError: if ``n_folds`` is out of range; and where :func:`fit_classes` does.
-
-    Example:
-        >>> import jax
-        >>> import jaxgmm
-        >>> x, species = jaxgmm.datasets.load_iris().x, np.repeat([0, 1, 2], 50)
-        >>> cross_validated_error(jax.random.key(0), x, species, family="tied").shape
-        (10,)
-
-    Reference:
-        Stone (1974), Cross-validatory choice and assessment of statistical predictions.
-    """
-    x, labels, weights, counts = _as_data(x, labels, weights)
-    n_folds = checks.as_integer(n_folds, "n_folds", 2)
-    if n_folds > counts.min():
-        raise ValueError(
-            f"n_folds: expected at most {counts.min()}, the rows with weight in class {counts.argmin()}, got {n_folds}"
-        )
-    _as_components(n_components, counts - -(-counts // n_folds))  # what the largest fold leaves of each class
-    fold_key, fit_key = jax.random.split(key)
-    folds = _folds(fold_key, labels, weights, n_folds)
-    options: dict[str, Any] = {"n_init": n_init, "ridge": ridge, "tol": tol, "max_iter": max_iter}
-
-    def error(fold: Array) -> Array:
-        held_out = jnp.where(folds == fold, weights, 0)
-        classifier = fit_classes(
-            fit_key, x, labels, weights - held_out, family=family, n_components=n_components, priors=priors, **options
-        )
-        wrong = jnp.where(predict_class(classifier, x) == labels, 0, held_out).sum() / held_out.sum()
-        return jnp.where(jnp.isnan(classifier.priors).any(), jnp.nan, wrong)
-
-    return jax.vmap(error)(jnp.arange(n_folds))
-
-
-def _folds(key: Array, labels: np.ndarray, weights: Array, n_folds: int) -> Array:
-    """The fold of each row, ``(n,)``: rows are dealt out in turn, class after class, those without weight last."""
-    shuffled = jax.random.permutation(key, len(labels))
-    strata = jnp.where(weights > 0, labels, labels.max() + 1)
-    order = shuffled[jnp.argsort(strata[shuffled])]
-    return jnp.zeros_like(order).at[order].set(jnp.arange(len(order)) % n_folds)
-
-
-def _as_data(x: Any, labels: Any, weights: Any) -> tuple[Array, np.ndarray, Array, np.ndarray]:
+def as_labelled_rows(x: Any, labels: Any, weights: Any) -> tuple[Array, np.ndarray, Array, np.ndarray]:
     """Rows, labels and weights that go together, and how many rows with weight each class has, ``(c,)``."""
     x = checks.as_rows(x)
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
@@ -323,7 +244,7 @@ def _as_data(x: Any, labels: Any, weights: Any) -> tuple[Array, np.ndarray, Arra
     return x, labels.astype(int), weights, counts
 
 
-def _as_components(n_components: Any, counts: np.ndarray) -> list[int]:
+def as_components(n_components: Any, counts: np.ndarray) -> list[int]:
     """How many components each class gets, from one number or c of them."""
     numbers = [n_components] * len(counts) if np.ndim(n_components) == 0 else n_components
     numbers = [checks.as_integer(k, "n_components", 1) for k in numbers]

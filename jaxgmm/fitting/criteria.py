@@ -1,19 +1,19 @@
 """Criteria to compare fitted mixtures by."""
 
-import math
+from typing import Any
 
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
-from ..covariance.families import Family
+from ..covariance.families import Family, as_family, family_by_shape
 from ..mixture.density import responsibilities
-from ..steps.expectation import e_step
+from ..steps.one_step import e_step
 from ..types import GMMParams, NoisyGMMParams
 
 
-def n_parameters(params: GMMParams, family: Family | None = None) -> int:
+def n_parameters(params: GMMParams | NoisyGMMParams, family: Family | None = None) -> int:
     r"""Free parameters of a mixture.
 
     .. math:: \nu = (k - 1) + k d + \nu_\Sigma(k, d)
@@ -39,18 +39,36 @@ def n_parameters(params: GMMParams, family: Family | None = None) -> int:
         Celeux & Govaert (1995), Gaussian parsimonious clustering models, table 1.
     """
     params = checks.as_params(params)
-    k, d = params.means.shape
-    if family is not None:
-        of_covariances = checks.family_of(family, params).n_parameters(k, d)
-    elif params.covariances.ndim == 3:
-        of_covariances = params.covariances.shape[0] * d * (d + 1) // 2
-    else:
-        of_covariances = math.prod(params.covariances.shape)
+    mixture = checks.mixture_of(params)
+    k, d = mixture.means.shape
+    if family is None:
+        family = family_by_shape(mixture.covariances.shape, k, d)
     of_noise = 2 if isinstance(params, NoisyGMMParams) else 0  # its weight and its volume
-    return k - 1 + k * d + of_covariances + of_noise
+    return parameter_count(as_family(family, mixture), k, d) + of_noise
 
 
-def score(params: GMMParams, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
+def parameter_count(family: Family, k: int, d: int) -> int:
+    """Free parameters of a mixture of k components of a family in d features."""
+    return k - 1 + k * d + family.n_parameters(k, d)
+
+
+def aic_from(count: Any, log_likelihood: Any) -> Any:
+    """AIC of models with ``count`` free parameters."""
+    return 2 * count - 2 * log_likelihood
+
+
+def bic_from(count: Any, log_likelihood: Any, log_n: Any) -> Any:
+    """BIC of models with ``count`` free parameters, for rows whose total weight has the logarithm ``log_n``."""
+    return count * log_n - 2 * log_likelihood
+
+
+def log_certainty(params: GMMParams | NoisyGMMParams, x: Array, weights: Array) -> Array:
+    """``sum_i w_i log max_j r_ij``, ``()`` in nats: zero where every row surely belongs to one component."""
+    certainty = jnp.log(responsibilities(params, x).max(1))
+    return jnp.where(weights > 0, weights.astype(certainty.dtype) * certainty, 0).sum()
+
+
+def score(params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
     r"""Mean log-likelihood per unit weight.
 
     .. math:: \frac{1}{\sum_i w_i} \sum_i w_i \log p(x_i)
@@ -77,7 +95,9 @@ def score(params: GMMParams, x: ArrayLike, weights: ArrayLike | None = None) -> 
     return stats.log_likelihood / _total_weight(x, weights, stats.log_likelihood)
 
 
-def aic(params: GMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None) -> Array:
+def aic(
+    params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
+) -> Array:
     r"""Akaike information criterion; smaller is better.
 
     .. math:: \mathrm{AIC} = 2 \nu - 2 l
@@ -104,10 +124,12 @@ def aic(params: GMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, fa
     Reference:
         Akaike (1974), A new look at the statistical model identification.
     """
-    return 2 * n_parameters(params, family) - 2 * e_step(params, x, weights).log_likelihood
+    return aic_from(n_parameters(params, family), e_step(params, x, weights).log_likelihood)
 
 
-def bic(params: GMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None) -> Array:
+def bic(
+    params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
+) -> Array:
     r"""Bayesian information criterion; smaller is better (scikit-learn's sign, the negative of mclust's).
 
     .. math:: \mathrm{BIC} = \nu \log \sum_i w_i - 2 l
@@ -135,10 +157,13 @@ def bic(params: GMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, fa
         Schwarz (1978), Estimating the dimension of a model.
     """
     log_likelihood = e_step(params, x, weights).log_likelihood
-    return n_parameters(params, family) * jnp.log(_total_weight(x, weights, log_likelihood)) - 2 * log_likelihood
+    log_n = jnp.log(_total_weight(x, weights, log_likelihood))
+    return bic_from(n_parameters(params, family), log_likelihood, log_n)
 
 
-def icl(params: GMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None) -> Array:
+def icl(
+    params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
+) -> Array:
     r"""Integrated complete-data likelihood criterion: BIC, and a price for rows between components; smaller is better.
 
     .. math:: \mathrm{ICL} = \mathrm{BIC} - 2 \sum_i w_i \log \max_j r_{ij}
@@ -168,9 +193,7 @@ def icl(params: GMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, fa
     """
     x = checks.as_rows(x)
     weights = checks.as_row_weights(weights, x)
-    certainty = jnp.log(responsibilities(params, x).max(1))
-    unsure = jnp.where(weights > 0, weights.astype(certainty.dtype) * certainty, 0).sum()
-    return bic(params, x, weights, family=family) - 2 * unsure
+    return bic(params, x, weights, family=family) - 2 * log_certainty(params, x, weights)
 
 
 def _total_weight(x: ArrayLike, weights: ArrayLike | None, like: Array) -> Array:

@@ -1,52 +1,50 @@
 """Fit a mixture from data alone: standardise, seed, run all restarts in one program, keep the best."""
 
-from collections.abc import Callable
-from functools import cache, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
-from ..covariance.families import FULL, Family, get_family
-from ..loop.acceleration import Accelerator, momentum
-from ..loop.driver import Options, Problem
+from ..covariance.families import FULL, Family, as_family, get_family
+from ..loop.accelerators import Accelerator, momentum
+from ..loop.batching import take
+from ..loop.driver import Task, task_of
 from ..mixture.density import chunk_rows
 from ..mixture.noise import rescaled, with_noise
+from ..mixture.units import standardise_params
 from ..progress import clock
-from ..seeding.partitions import Seeding, kmeans_plus_plus, random_rows
-from ..steps.maximization import from_responsibilities
-from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status
-from .restarts import Rules, race_of_one, short_runs
+from ..seeding import Seeding, kmeans_plus_plus, random_rows
+from ..steps.contract import Steps, as_steps, chunked
+from ..steps.options import custom_arguments, refuse
+from ..types import FitResult, Noise, NoisyGMMParams, Prior, Status, is_usable
+from .compiled import in_haste, program
+from .restarts import Rules, best_of, brief_runs
+from .standard import gaussian_task, restore, standard_problem
+from .starts import draw_in_turn, gaussian_starts, sample_rows
 
-RULES = Rules(stretch=50, keep=4, width=4, later=4)
-SEEDING_ROWS = 8192  # rows that seeding looks at, at most unless components are many
-ON_SAMPLE = 20  # iterations that they alone see, where there are more
-LEAD = 2  # of so many starts one goes on from the sample
-AFTER_SAMPLE = Rules(stretch=2, keep=3, width=1)  # many rows keep the machine busy
-FEW_DENSITIES = 4096  # of rows under components, which take less time to fit than to compile for
-HASTE = {  # compiles in half the time
-    "xla_cpu_use_fusion_emitters": False,
-    "xla_backend_optimization_level": 1,
-    "xla_disable_hlo_passes": "while-loop-invariant-code-motion,simplify-while-loops",
-}
+RULES = Rules(first=50, keep=4, n_lanes=4, later=4)
+ON_SAMPLE = 20  # M-steps on a sample of the rows, where there are many
+LEAD = 2  # one of so many starts is resumed on all rows
+AFTER_SAMPLE = Rules(first=2, keep=3, n_lanes=1)  # many rows keep the machine busy
+SEEDINGS = (kmeans_plus_plus, random_rows)
 
 
 def fit(
     key: Array,
-    x: ArrayLike,
+    x: Any,
     n_components: int,
-    weights: ArrayLike | None = None,
     *,
-    family: Family | str = FULL,
+    weights: ArrayLike | None = None,
+    steps: Steps | None = None,
+    family: Family | str | None = None,
     n_init: int = 16,
-    seeding: Seeding | tuple[Seeding, ...] = (kmeans_plus_plus, random_rows),
-    start: GMMParams | None = None,
-    ridge: ArrayLike = 1e-6,
-    prior: Prior | None = None,
+    seeding: Seeding | tuple[Seeding, ...] | None = None,
+    start: Any = None,
+    ridge: ArrayLike | None = None,
+    prior: Any = None,
     noise: Noise | None = None,
     tol: ArrayLike = 1e-6,
     max_iter: int = 1000,
@@ -57,36 +55,43 @@ def fit(
 
     .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
 
-    The data are standardised by a map under which the family is closed, so shift and units change nothing but the
-    answer's units. All restarts run shortly, on a sample where there are many rows, then of those that lead ever
-    fewer go on, the last one to convergence, all in one program.
+    The rows are standardised, each feature by itself or all together as the family allows, so that shift and units
+    change nothing but the answer's units. All restarts run briefly, on a sample where there are many rows; the best are
+    resumed, ever fewer of them, the last one to convergence (successive halving), all in one program.
     Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
     spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses to the
     size of the ridge, where the likelihood is unbounded, or that lies on a handful of nearly collinear rows.
 
-    Works under ``jit`` and under ``vmap`` over keys, data sets and weights: thousands of small data sets, ragged ones
-    with weight zero for what is missing, take turns in one program, as under :func:`jaxgmm.em`.
+    Works under ``jit`` and under ``vmap`` over keys, data sets and weights: the restarts of thousands of small data
+    sets, ragged ones padded with rows of weight zero, share one queue, as in :func:`jaxgmm.em_batch`.
 
     Args:
         key: a JAX random key.
-        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`jaxgmm.Observations`; with ``steps``, any pytree of arrays
+            with the rows in front.
         n_components: number of components, k; static under ``jit``.
         weights: ``(n,)`` row weights >= 0; default one each. Integer weights equal repetition; a row of weight zero has
             no influence, even where it is NaN; scaling all weights leaves the parameters unchanged.
-        family: a covariance family, or its name; static under ``jit``.
+        steps: the functions of another model, see :class:`jaxgmm.Steps`. Then ``seeding`` or ``start`` is needed, rows
+            stay in their own units, and what belongs to Gaussian mixtures (``family``, ``ridge``, ``prior``,
+            ``noise``) is refused.
+        family: a covariance family, or its name, default :data:`jaxgmm.FULL`; static under ``jit``.
         n_init: number of restarts; static under ``jit``.
         seeding: ``(key, x, weights, n_components) -> responsibilities``, see :mod:`jaxgmm.seeding`, or several such
-            functions, used by the restarts in turn; static under ``jit``.
+            functions, used by the restarts in turn; default k-means++ and random rows. A function may also return the
+            parameters to start from, as it must with ``steps``. Static under ``jit``.
         start: parameters to begin from, instead of seeding and restarts.
         ridge: added to covariances, relative to the features' variances (absolute for a constant feature); no less than
-            what the dtype can resolve, unless 0.
-        prior: see :class:`jaxgmm.Prior` and :func:`jaxgmm.default_prior`; the fit is then the maximum a posteriori one,
-            restarts are compared by log posterior, and ``history`` holds that.
+            what the dtype can resolve, unless 0; default 1e-6.
+        prior: a :class:`jaxgmm.Prior`, or a rule ``(x, n_components, weights, family=) -> Prior`` such as
+            :func:`jaxgmm.default_prior`. The fit is then the maximum a posteriori one, restarts are compared by log
+            posterior, and ``history`` holds that.
         noise: a region for rows of no cluster, see :func:`jaxgmm.box_noise`; the result's parameters then are
             :class:`jaxgmm.NoisyGMMParams`. It goes with seeding; a ``start`` brings its own.
         tol: gain per unit weight, in nats, that is not worth another iteration.
         max_iter: most M-steps of each restart; static under ``jit``.
-        accelerate: see :func:`jaxgmm.em`; ``None`` for plain EM. Static under ``jit``.
+        accelerate: see :func:`jaxgmm.em`; ``None`` for plain EM. Steps without coordinates are run plain. Static under
+            ``jit``.
         progress: whether to show on stderr for how long it has been going on.
 
     Returns:
@@ -111,209 +116,138 @@ def fit(
         Biernacki, Celeux & Govaert (2003), Choosing starting values for the EM algorithm, for short runs before long
         ones.
     """
+    options = Options(
+        n_components=checks.as_integer(n_components, "n_components", 1),
+        n_init=checks.as_integer(n_init, "n_init", 1),
+        seedings=seeding if isinstance(seeding, tuple) else () if seeding is None else (seeding,),
+        max_iter=checks.as_integer(max_iter, "max_iter", 0),
+        accelerate=accelerate,
+    )
+    tol = checks.non_negative(tol, "tol")
+    if steps is not None:
+        refuse("steps", family=family, ridge=ridge, prior=prior, noise=noise)
+        solve: Any = _fit_steps
+        arguments, is_hasty = _custom(x, weights, steps, start, options), False
+    else:
+        family = as_family(get_family(FULL if family is None else family))
+        options = options._replace(family=family, seedings=options.seedings or SEEDINGS)
+        solve, arguments = _fit_gaussian, _gaussian(x, weights, start, ridge, prior, noise, options)
+        is_hasty = in_haste(len(arguments[1]) * n_components, (key, arguments))
+    arguments = (key, jnp.asarray(tol, arguments[1].dtype), *arguments)
+    with clock("fitting", progress):
+        result: FitResult = program(solve, (len(arguments),), is_hasty)(*arguments, options)
+        return jax.block_until_ready(result) if progress else result
+
+
+class Options(NamedTuple):
+    """What is static under ``jit``."""
+
+    n_components: int
+    n_init: int
+    seedings: tuple[Seeding, ...]
+    max_iter: int
+    accelerate: Accelerator | None
+    family: Family | None = None
+
+
+def _gaussian(
+    x: Any, weights: Any, start: Any, ridge: Any, prior: Any, noise: Any, options: Options
+) -> tuple[Any, ...]:
+    """Rows, row weights, start, ridge, prior and noise, checked."""
+    family, n_components = options.family, options.n_components
+    assert family is not None
     x = checks.as_rows(x)
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
-    family = checks.family_of(get_family(family))
-    n_components = checks.as_integer(n_components, "n_components", 1)
-    n_init = checks.as_integer(n_init, "n_init", 1)
-    max_iter = checks.as_integer(max_iter, "max_iter", 0)
-    ridge, tol = checks.non_negative(ridge, "ridge"), checks.non_negative(tol, "tol")
+    ridge = jnp.asarray(checks.non_negative(1e-6 if ridge is None else ridge, "ridge"), x.dtype)
     checks.row_values(x, weights)
     checks.enough_rows(x, weights, n_components)
     if start is not None:
         start, x, weights = checks.arguments(start, x, weights)
-        checks.family_of(family, start, "start")
-        factor = linalg.factorize(start.covariances, x.shape[1])
-        checks.start_values(start, n_components, linalg.is_positive_definite(factor, start.covariances))
-    seedings = seeding if isinstance(seeding, tuple) else (seeding,)
+        mixture = checks.mixture_of(start)
+        as_family(family, mixture, "start")
+        factor = linalg.factorize(mixture.covariances, x.shape[1])
+        checks.start_values(start, n_components, linalg.is_positive_definite(factor, mixture.covariances))
+    if callable(prior):
+        prior = prior(x, n_components, weights, family=family)
     if prior is not None:
         prior = checks.as_prior(prior, x[:1])
-    options = (n_components, family, n_init, seedings, max_iter, accelerate)
-    given = (key, x, weights, start, jnp.asarray(ridge, x.dtype), jnp.asarray(tol, x.dtype), prior, noise)
-    is_small = len(x) * n_components < FEW_DENSITIES and jax.default_backend() == "cpu"
-    with clock("fitting", progress):
-        result = _program(is_small and _is_no_part(given))(*given, *options)
-        return jax.block_until_ready(result) if progress else result  # type: ignore[no-untyped-call]
+    return x, weights, start, ridge, prior, noise
 
 
-class Scale(NamedTuple):
-    """The map ``x -> (x - shift) / scale`` that standardises rows."""
-
-    shift: Array  # (d,)
-    scale: Array  # (d,)
-
-
-def _is_no_part(given: Any) -> bool:
-    """Whether what is computed of this is a program, and no part of a larger one, which has its own options."""
-    return checks.is_concrete(given, jnp.zeros(()))  # inside ``jit`` even what is made of nothing is traced
-
-
-@cache
-def _program(in_haste: bool) -> Callable[..., FitResult]:
-    """:func:`_fit` under ``jit``."""
-    compiled: Any = partial(jax.jit, static_argnums=(8, 9, 10, 11, 12, 13))
-    if in_haste:
-        try:
-            jax.jit(jnp.zeros, static_argnums=0, compiler_options=HASTE)(())
-            return compiled(_fit, compiler_options=HASTE)
-        except jax.errors.JaxRuntimeError:  # these are no options of this compiler
-            pass
-    return compiled(_fit)
+def _custom(x: Any, weights: Any, steps: Any, start: Any, options: Options) -> tuple[Any, ...]:
+    """Rows, row weights, steps and start of a model of the user's own, checked."""
+    if start is None and not options.seedings:
+        raise ValueError(
+            "seeding: expected a function that returns parameters, or a start, to go with steps; got neither"
+        )
+    start, observations, weights = custom_arguments(start, x, weights)
+    checks.row_values(jnp.zeros((len(weights), 1), weights.dtype), weights)
+    return observations, weights, chunked(as_steps(steps)), start
 
 
-def _fit(
+def _fit_gaussian(
     key: Array,
+    tol: Array,
     x: Array,
     weights: Array,
-    start: GMMParams | None,
+    start: Any,
     ridge: Array,
-    tol: Array,
     prior: Prior | None,
     noise: Noise | None,
-    n_components: int,
-    family: Family,
-    n_init: int,
-    seedings: tuple[Seeding, ...],
-    max_iter: int,
-    accelerate: Accelerator | None,
+    options: Options,
 ) -> FitResult:
-    scale = standardisation(x, weights, family.scale_equivariant)
-    problem = standardise(scale, x, weights, ridge, tol, prior)
-    problem = with_relative_ridge(problem, family.structure(n_components, x.shape[1]))
-    chunk_size = chunk_rows(min(n_init, RULES.width or 1) * n_components, x.shape[1], x.dtype.itemsize)
-    options = Options(family, accelerate=accelerate, chunk_size=chunk_size)
+    n_components, n_init, seedings, max_iter, accelerate, family = options
+    assert family is not None
+    structure = family.structure(n_components, x.shape[1])
+    problem = standard_problem(x, weights, ridge, prior, structure, family.scale_equivariant)
+
+    # From a given start
     if start is not None:
-        starts = jax.tree.map(lambda leaf: leaf[None], standardise_params(start, scale))
-        result = race_of_one(starts, problem, max_iter, RULES, options._replace(chunk_size=None))
-        return restore(result, scale, weights, False, getattr(start, "noise", noise))
+        task = gaussian_task(problem, family, tol, None, isinstance(start, NoisyGMMParams))
+        starts = jax.tree.map(lambda leaf: leaf[None], standardise_params(start, problem.units))
+        return restore(
+            best_of(task, starts, max_iter, RULES, accelerate), problem, False, getattr(start, "noise", None)
+        )
+
+    # From several seedings, of a sample where there are many rows
     keys = jax.random.split(key, n_init + 1)
-    sample = _sample(keys[n_init], problem, n_components)
-    starts = _starts(keys[:n_init], sample, n_components, family, seedings)
+    sample = sample_rows(keys[n_init], problem, n_components)
+    starts = gaussian_starts(keys[:n_init], sample, n_components, family, seedings)
     if noise is not None:
-        region = rescaled(noise, scale.shift, scale.scale)
+        region = rescaled(noise, *problem.units)
         starts = jax.vmap(lambda params: with_noise(params, region))(starts)
-    if len(sample.rows) == len(x):
-        result = race_of_one(starts, problem, max_iter, RULES, options)
-    else:
-        result = _race_after_sample(starts, sample, problem, max_iter, options)
-    return restore(result, scale, weights, True, noise)
+    chunk_size = chunk_rows(min(n_init, RULES.n_lanes or 1) * n_components, x.shape[1], x.dtype.itemsize)
+    first = gaussian_task(sample, family, tol, chunk_size, noise is not None)
+    if sample is problem:
+        return restore(best_of(first, starts, max_iter, RULES, accelerate), problem, True, noise)
+    task = gaussian_task(problem, family, tol, None, noise is not None)
+    return restore(_after_sample(starts, first, task, max_iter, accelerate), problem, True, noise)
 
 
-def _sample(key: Array, problem: Problem, n_components: int) -> Problem:
-    """The problem on rows drawn by weight, where there are many."""
-    rows, weights = problem.rows, problem.weights
-    most = max(SEEDING_ROWS, 32 * n_components)
-    if len(rows) <= most:
-        return problem
-    size = int(np.clip(32 * n_components * rows.shape[1], SEEDING_ROWS // 2, most))  # few parameters need fewer
-    drawn = jax.random.choice(key, len(rows), (size,), p=weights / weights.sum())
-    return problem._replace(rows=rows[drawn], weights=jnp.ones(size, rows.dtype))
-
-
-def _starts(
-    keys: Array, problem: Problem, n_components: int, family: Family, seedings: tuple[Seeding, ...]
-) -> GMMParams:
-    """A start for each key, the seedings taking turns."""
-    rows, weights, ridge, *_ = problem
-    turns = [
-        jax.vmap(lambda key, seeding=seeding: seeding(key, rows, weights, n_components))(keys[turn :: len(seedings)])
-        for turn, seeding in enumerate(seedings[: len(keys)])
-    ]
-    estimate = partial(from_responsibilities, family=family, ridge=ridge)
-    return jax.vmap(lambda belonging: estimate(rows, belonging, weights))(jnp.concatenate(turns))
-
-
-def _race_after_sample(
-    starts: GMMParams, sample: Problem, problem: Problem, max_iter: int, options: Options
-) -> FitResult:
-    """All starts run shortly on the sample; those that lead there compete on all rows."""
-    ended, values = short_runs(starts, sample, ON_SAMPLE, options)
+def _after_sample(starts: Any, sample: Task, task: Task, max_iter: int, accelerate: Accelerator | None) -> FitResult:
+    """The best of starts that all run briefly on a sample, and of which the better half compete on all rows."""
+    brief, values = brief_runs(sample, starts, ON_SAMPLE, accelerate)
     _, leading = lax.top_k(values, -(-len(values) // LEAD))
-    leaders = jax.tree.map(lambda leaf: leaf[leading], ended.params)
-    result = race_of_one(leaders, problem, max_iter, AFTER_SAMPLE, options._replace(chunk_size=None))
-    estimates = ended.log_likelihood * problem.weights.sum() / sample.weights.sum()
-    left = jnp.where(ended.status <= Status.MAX_ITER, jnp.int32(Status.MAX_ITER), ended.status)
+    result = best_of(task, take(brief.params, leading), max_iter, AFTER_SAMPLE, accelerate)
+    estimates = brief.log_likelihood * task.total_weight / sample.total_weight
+    statuses = jnp.where(is_usable(brief.status), jnp.int32(Status.MAX_ITER), brief.status)
     return FitResult(
         best=result.best,
         log_likelihoods=estimates.at[leading].set(result.log_likelihoods),
-        statuses=left.at[leading].set(result.statuses),
+        statuses=statuses.at[leading].set(result.statuses),
     )
 
 
-def _largest_first(params: GMMParams) -> GMMParams:
-    """The same mixture, its components by decreasing weight."""
-    k = params.means.shape[0]
-    order = jnp.argsort(-params.weights[:k])
-    shared = params.covariances.shape[0] == 1
-    return params._replace(
-        weights=jnp.concatenate([params.weights[order], params.weights[k:]]),
-        means=params.means[order],
-        covariances=params.covariances if shared else params.covariances[order],
-    )
-
-
-def standardisation(x: Array, weights: Array, per_feature: bool | Array) -> Scale:
-    """Weighted mean and spread, per feature or one common spread: for families that are not closed under the former."""
-    share = weights / weights.sum()
-    near = jnp.where((weights > 0)[:, None], x - x[jnp.argmax(weights)][None], 0)
-    span = linalg.or_one(abs(near).max(0))  # so that squares neither overflow nor underflow
-    near = near / span[None]
-    mean = linalg.einsum("n,nd->d", share, near)
-    spread = jnp.sqrt(linalg.einsum("n,nd->d", share, (near - mean[None]) ** 2)) * span
-    largest = spread.max()
-    common = largest * jnp.sqrt(jnp.mean((spread / linalg.or_one(largest)) ** 2))
-    return Scale(x[jnp.argmax(weights)] + span * mean, linalg.or_one(jnp.where(per_feature, spread, common)))
-
-
-def standardise(scale: Scale, x: Array, weights: Array, ridge: Array, tol: Array, prior: Prior | None) -> Problem:
-    """The problem in standardised units, but for the ridge, which stays as it is."""
-    rows = jnp.where((weights > 0)[:, None], (x - scale.shift[None]) / scale.scale[None], 0)
-    return Problem(rows, weights, ridge, tol, standardise_prior(prior, scale))
-
-
-def with_relative_ridge(problem: Problem, structure: tuple[int, ...]) -> Problem:
-    """The ridge relative to the least feature's variance, for covariances stored in this shape."""
-    rows, weights, ridge, *_ = problem
-    spread = linalg.einsum("n,nd->d", weights / weights.sum(), rows**2)
-    ridge = ridge * jnp.where(spread > 0, spread, 1).min()  # under one common scale, small features have less than one
-    if len(structure) == 3:  # a matrix can be singular unnoticed: a smaller ridge cannot be told from none, see linalg
-        ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * rows.shape[1] * np.finfo(rows.dtype).eps), 0)
-    return problem._replace(ridge=ridge)
-
-
-def standardise_prior(prior: Prior | None, scale: Scale) -> Prior | None:
-    """A prior, if there is one, in standardised units."""
-    if prior is None:
-        return None
-    covariance = linalg.rescale(prior.scale[None], 1 / scale.scale)[0]
-    return prior._replace(mean=(prior.mean - scale.shift) / scale.scale, scale=covariance)
-
-
-def standardise_params(params: GMMParams, scale: Scale) -> GMMParams:
-    """Parameters in standardised units."""
-    means = (params.means - scale.shift[None]) / scale.scale[None]
-    params = params._replace(means=means, covariances=linalg.rescale(params.covariances, 1 / scale.scale))
-    if isinstance(params, NoisyGMMParams):
-        params = params._replace(noise=rescaled(params.noise, scale.shift, scale.scale))
-    return params
-
-
-def restore(result: FitResult, scale: Scale, weights: Array, sort: bool, noise: Noise | None = None) -> FitResult:
-    """A result in the features' own units, its components by decreasing weight if asked for."""
-    best = result.best
-    params = best.params._replace(
-        means=best.params.means * scale.scale[None] + scale.shift[None],
-        covariances=linalg.rescale(best.params.covariances, scale.scale),
-    )
-    if isinstance(params, NoisyGMMParams):  # as it came: back and forth, rounding would move its edge over a row
-        params = params._replace(noise=noise)
-    jacobian = weights.sum() * jnp.log(scale.scale).sum()
-    return FitResult(
-        best=best._replace(
-            params=_largest_first(params) if sort else params,
-            log_likelihood=best.log_likelihood - jacobian,
-            history=best.history - jacobian,
-        ),
-        log_likelihoods=result.log_likelihoods - jacobian,
-        statuses=result.statuses,
-    )
+def _fit_steps(
+    key: Array, tol: Array, observations: Any, weights: Array, steps: Steps, start: Any, options: Options
+) -> FitResult:
+    """The best of several starts of a model of the user's own."""
+    task = task_of(steps, observations, weights, tol)
+    if start is None:
+        keys = jax.random.split(key, options.n_init)
+        drawn = draw_in_turn(keys, observations, weights, options.n_components, options.seedings)
+        starts = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *drawn)
+    else:
+        starts = jax.tree.map(lambda leaf: leaf[None], start)
+    accelerate = options.accelerate if steps.coordinates is not None else None
+    return best_of(task, starts, options.max_iter, RULES, accelerate)

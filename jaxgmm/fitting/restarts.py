@@ -1,175 +1,173 @@
-"""Many starts of many models at once: all run a stretch, and of those that lead ever fewer go on."""
+"""Restarts by successive halving: all starts run briefly, and of the best ever fewer are resumed.
+
+Works for any ``Steps``, and for several models at once, each with starts of its own.
+"""
 
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
+from jax.custom_batching import custom_vmap
 
-from .. import linalg
-from ..loop.batching import mapped, repeated
-from ..loop.driver import Options, Problem, go_on_all, go_on_each, nothing_yet
-from ..mixture.priors import log_prior
-from ..types import EMResult, FitResult, GMMParams, Prior, Status
-
-
-class Measure(NamedTuple):
-    """What a component is held against."""
-
-    covariance: Array  # (d, d) to exceed in every direction, or it is the work of the ridge, or of rounding
-    n_rows: Array  # () as many as count, whatever the weights' scale
+from ..loop.accelerators import Accelerator
+from ..loop.batching import axes_of, n_lanes_for, run_queue, take
+from ..loop.driver import State, Task, begin, result_of, resume, run
+from ..types import EMResult, FitResult, Status, is_usable
 
 
 class Rules(NamedTuple):
     """How starts compete."""
 
-    stretch: int  # EM iterations before the first look at who leads
-    keep: int  # of so many starts of a model one goes on after each look
-    width: int | None = None  # starts that run side by side; by default what keeps the machine busy
-    trusted: int = 0  # starts of a model, its first, that go on whatever their place
-    later: int = 10  # times as many iterations before each further look
+    first: int  # M-steps of every start, before the first comparison
+    keep: int  # one of so many starts of a model is resumed after each comparison
+    n_lanes: int | None = None  # starts that run side by side; by default what keeps the machine busy
+    trusted: int = 0  # starts of a model, its first, that are resumed whatever their rank
+    later: int = 10  # times as many M-steps before each further comparison
 
 
-def race(
-    starts: GMMParams, problem: Problem, is_by_model: Problem, max_iter: int, rules: Rules, options: Options
+class Standing(NamedTuple):
+    """How all starts of all models stand between stages."""
+
+    states: State  # (models * starts, ...)
+    stage: Array  # () int
+
+
+def successive_halving(
+    tasks: Task, in_axes: Any, starts: Any, max_iter: int, rules: Rules, accelerate: Accelerator | None
 ) -> FitResult:
-    """The best of several starts of each of several models, in standardised units.
+    """The best of several starts of each of several models.
 
-    Every start runs one stretch. Of each model those that lead go on, some times as far, and again, until the last one
-    left has come to its end; one that fails or degenerates leaves its place to the next.
+    Every start runs a few iterations. Of each model the best are resumed, for some times as many, and again, until the
+    last one has come to its end; one that fails or is spurious leaves its place to the next.
 
     Args:
-        starts: mixtures with two leading axes, ``(models, starts, ...)``.
-        problem: what to fit.
-        is_by_model: for each leaf of ``problem`` whether it has a leading axis, one for each model.
+        tasks: what to fit, each leaf stacked along a leading axis of models or shared.
+        in_axes: for each leaf of ``tasks`` 0 where it has that axis, None where it is shared.
+        starts: parameters with two leading axes, ``(models, starts, ...)``.
         max_iter: most M-steps of each start.
         rules: how starts compete.
-        options: how to fit.
+        accelerate: as in :func:`jaxgmm.em`.
 
     Returns:
         :class:`FitResult` with a leading axis, one for each model.
     """
-    n_models, n_starts = starts.weights.shape[:2]
-    looks = [(n_starts, rules.stretch)]  # how many starts of a model run, and to which iteration
-    while looks[-1][0] > 1:
-        looks.append((-(-looks[-1][0] // rules.keep), rules.later * looks[-1][1]))
-    places = jnp.array([running for running, _ in looks])
-    limits = jnp.array([min(limit, max_iter) for _, limit in looks[:-1]] + [max_iter], jnp.int32)
-    per = jax.tree.map(lambda has: n_starts if has else 0, is_by_model)
+    n_models, n_starts = jax.tree.leaves(starts)[0].shape[:2]
+    sizes, limits = _stages(n_starts, max_iter, rules)
+    owner = jnp.repeat(jnp.arange(n_models), n_starts)
     is_trusted = jnp.tile(jnp.arange(n_starts) < rules.trusted, n_models)
-    axes = jax.tree.map(lambda has: 0 if has else None, is_by_model)
-    measures = jax.vmap(lambda _, problem: _measure_of(problem), (0, axes))(jnp.arange(n_models), problem)
+    n_lanes = rules.n_lanes or _lanes(tasks, in_axes, starts)
+    by_model = partial(jax.tree.map, lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]))
+    each_start = partial(_of_each_start, tasks, in_axes)
 
-    def by_model(values: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]), values)
+    def run_stage(standing: Standing) -> Standing:
+        states, stage = standing
 
-    def flat(values: Any) -> Any:
-        return jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), values)
+        # Resume the best that have not come as far as they may
+        rank = jax.vmap(_ranks)(*by_model((states.status, states.objective))).ravel()
+        may_run = (rank < sizes[stage]) | is_trusted
+        resumed = resume(states, limits[stage])
+        to_run = may_run & (resumed.status == Status.RUNNING)
+        states = states._replace(status=jnp.where(to_run, resumed.status, states.status))
+        states = run_queue(tasks, in_axes, owner, states, limits[stage], accelerate, n_lanes)
 
-    def may_run(ended: EMResult, objective: Array, look: Array) -> Array:
-        """Those that lead, and have not ended or come as far as they may."""
-        values = jax.vmap(_ranking)(*by_model((ended, objective)))
-        behind = jax.vmap(_places)(values).ravel()
-        leads = (behind < places[look]) | is_trusted
-        is_short = (ended.n_iter < limits[look]) | jnp.isneginf(objective)  # nothing is known of it yet
-        return leads & is_short & (ended.status == Status.MAX_ITER)
+        # Quarantine spurious maxima; on to the next stage once nothing is left to run
+        spurious = each_start(_is_spurious, by_model(states.params)).ravel()
+        status = jnp.where(spurious & is_usable(states.status), jnp.int32(Status.DEGENERATE), states.status)
+        return Standing(states._replace(status=status), jnp.where(to_run.any(), stage, stage + 1))
 
-    def round_(standing: tuple[EMResult, Array, Array]) -> tuple[EMResult, Array, Array]:
-        ended, _, look = standing
-        wanted, limit = may_run(*standing), jnp.broadcast_to(limits[look], is_trusted.shape)
-        ended = go_on_each(ended, problem, per, limit, options, wanted, rules.width)
-        judge = jax.vmap(_judged, (0, None, None))  # the starts of one model
-        ended, objective = flat(jax.vmap(judge, (0, 0, axes.prior))(by_model(ended), measures, problem.prior))
-        return ended, objective, jnp.where(wanted.any(), look, look + 1)
-
-    begun = jax.vmap(partial(nothing_yet, max_iter=max_iter))(flat(starts))
-    standing = (begun, begun.log_likelihood, jnp.int32(0))
-    ended, objective, _ = lax.while_loop(lambda standing: standing[2] < len(limits), round_, standing)
-    ended, objective = by_model((ended, objective))
-    winner = jnp.argmax(jax.vmap(_ranking)(ended, objective), axis=1)
-    best = jax.vmap(lambda results, index: jax.tree.map(lambda leaf: leaf[index], results))(ended, winner)
-    return FitResult(best, ended.log_likelihood, ended.status)
+    first = each_start(partial(begin, history_length=max_iter, accelerate=accelerate), starts)
+    first = jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), first)
+    states, _ = lax.while_loop(lambda s: s.stage < len(limits), run_stage, Standing(first, jnp.int32(0)))
+    return _best(by_model(states), each_start)
 
 
-def race_of_one(starts: GMMParams, problem: Problem, max_iter: int, rules: Rules, options: Options) -> FitResult:
-    """:func:`race` of starts ``(starts, ...)`` of one model; under ``vmap``, of as many models as there are lanes."""
-
-    def one(starts: GMMParams, problem: Problem) -> FitResult:
-        starts = jax.tree.map(lambda leaf: leaf[None], starts)
-        by_none = jax.tree.map(lambda _: False, problem)
-        return jax.tree.map(lambda leaf: leaf[0], race(starts, problem, by_none, max_iter, rules, options))
-
-    def each(size: int, batched: Any, starts: GMMParams, problem: Problem) -> FitResult:
-        starts, own = repeated(size, batched[0], starts), rules._replace(width=None)
-        return race(starts, problem, batched[1], max_iter, own if batched[1].rows else rules, options)
-
-    return cast(FitResult, mapped(one, each)(starts, problem))
+def _stages(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]:
+    """For each stage how many starts of a model may run, and until which iteration."""
+    sizes, limits = [n_starts], [rules.first]
+    while sizes[-1] > 1:
+        sizes.append(-(-sizes[-1] // rules.keep))
+        limits.append(rules.later * limits[-1])
+    limits = [*(min(limit, max_iter) for limit in limits[:-1]), max_iter]
+    return jnp.array(sizes), jnp.array(limits, jnp.int32)
 
 
-def short_runs(starts: GMMParams, problem: Problem, n_iter: int, options: Options) -> tuple[EMResult, Array]:
-    """Where starts ``(starts, ...)`` get to in some iterations, and values ``(starts,)`` to choose among them by."""
-    ended = go_on_all(starts, problem, n_iter, options)
-    ended, objective = jax.vmap(_judged, (0, None, None))(ended, _measure_of(problem), problem.prior)
-    return ended, _ranking(ended, objective)
+def _lanes(tasks: Task, in_axes: Any, starts: Any) -> int:
+    n_densities = tasks.weights.shape[-1] * jax.tree.leaves(starts)[0].shape[2]
+    return n_lanes_for(n_densities, has_own_rows=bool(jax.tree.leaves(in_axes.observations)))
 
 
-def objective(result: EMResult, prior: Prior | None) -> Array:
-    """What EM climbs, ``()`` in nats."""
-    return result.log_likelihood + (0 if prior is None else log_prior(result.params, prior))
+def _of_each_start(tasks: Task, in_axes: Any, function: Any, values: Any) -> Any:
+    """``function(task, value)`` of every model's task and every value, ``(models, starts, ...)``."""
+    n_models = jax.tree.leaves(values)[0].shape[0]
+    of_model = lambda task, of_starts: jax.vmap(partial(function, task))(of_starts)  # noqa: E731
+    return jax.vmap(of_model, (in_axes, 0), axis_size=n_models)(tasks, values)
 
 
-def _judged(ended: EMResult, measure: Measure, prior: Prior | None) -> tuple[EMResult, Array]:
-    """A result, DEGENERATE where a component collapsed, and what it climbs."""
-    collapsed = has_collapsed(ended.params, measure) & (ended.status <= Status.MAX_ITER)
-    status = jnp.where(collapsed, jnp.int32(Status.DEGENERATE), ended.status)
-    return ended._replace(status=status), objective(ended, prior)
+def _is_spurious(task: Task, params: Any) -> Array:
+    return jnp.asarray(False) if task.steps.is_spurious is None else task.steps.is_spurious(params)
 
 
-def _measure_of(problem: Problem) -> Measure:
-    rows, weights, ridge, *_ = problem
-    share = weights / weights.sum()
-    overall = linalg.einsum("n,nd,ne->de", share, rows, rows) + ridge * jnp.eye(rows.shape[1], dtype=rows.dtype)
-    least = jnp.maximum(2 * ridge, 10 * np.finfo(rows.dtype).eps) * overall
-    return Measure(least, weights.sum() ** 2 / (weights**2).sum())
+def _best(states: State, each_start: Any) -> FitResult:
+    """The best of each model's starts, of states ``(models, starts, ...)``, and how all of them ended."""
+    winner = jnp.argmax(jax.vmap(_ranking)(states.status, states.objective), axis=1)
+    results: EMResult = each_start(result_of, states)
+    best = jax.vmap(take)(results, winner)
+    return FitResult(best, results.log_likelihood, results.status)
 
 
-def has_collapsed(params: GMMParams, measure: Measure) -> Array:
-    """Whether a component is no more than the ridge or a handful of rows makes it, ``()``."""
-    exceeds = linalg.dominates(params.covariances, measure.covariance[None])
-    return ~exceeds.all() | is_spurious(params, measure.n_rows)
+def best_of(task: Task, starts: Any, max_iter: int, rules: Rules, accelerate: Accelerator | None) -> FitResult:
+    """:func:`successive_halving` of starts ``(starts, ...)`` of one model.
 
-
-def is_spurious(params: GMMParams, n_rows: Array) -> Array:
-    """Whether a component lies on a handful of rows that nearly share a line or plane, ``()``.
-
-    There the likelihood is high for no reason but the choice of rows (McLachlan & Peel 2000, Finite mixture models,
-    section 3.10). A handful: fewer than twice the parameters of a Gaussian. Nearly: in some direction with less than a
-    twentieth of the standard deviation that components have on average; shapes and volumes each have their own average,
-    as a single component of large volume would otherwise make all others look thin.
+    Under ``vmap`` the starts of all models share one queue, so that small fits do not wait for the slowest.
     """
-    k, d = params.means.shape
-    if params.covariances.shape[0] == 1:
-        return jnp.zeros((), bool)
-    covariances = linalg.as_matrices(params.covariances, d)
-    shares = params.weights[:k] / params.weights[:k].sum()
-    alive = shares > 0
-    log_volumes = 2 / d * linalg.factorize(covariances, d).log_det
-    log_volumes -= jnp.sum(jnp.where(alive, shares * log_volumes, 0))
-    average = linalg.einsum("k,kde->de", jnp.where(alive, shares * jnp.exp(-log_volumes), 0), covariances)
-    few = alive & (shares * n_rows < d * (d + 3))
-    return (few & ~linalg.dominates(covariances, average[None] / 20**2)).any()
+    leaves, tree = jax.tree.flatten((task, starts))  # a None among them would keep custom_vmap from differentiating
+
+    @custom_vmap
+    def of_one(*leaves: Array) -> FitResult:
+        task, starts = jax.tree.unflatten(tree, leaves)
+        stacked = jax.tree.map(lambda leaf: leaf[None], starts)
+        result = successive_halving(task, axes_of(task, None), stacked, max_iter, rules, accelerate)
+        return jax.tree.map(lambda leaf: leaf[0], result)
+
+    @of_one.def_vmap
+    def of_many(size: int, batched: list[bool], *leaves: Array) -> tuple[FitResult, Any]:
+        if not any(batched):  # as happens where derivatives are taken in several directions
+            result = of_one(*leaves)
+            return result, jax.tree.map(lambda _: False, result)
+        tasks, starts = jax.tree.unflatten(tree, leaves)
+        in_axes, starts_axes = jax.tree.unflatten(tree, [0 if flag else None for flag in batched])
+        starts = jax.tree.map(
+            lambda axis, leaf: leaf if axis == 0 else jnp.broadcast_to(leaf, (size, *leaf.shape)),
+            starts_axes, starts, is_leaf=lambda axis: axis is None,
+        )  # fmt: skip
+        has_own_rows = bool(jax.tree.leaves(in_axes.observations))
+        own_rules = rules._replace(n_lanes=None) if has_own_rows else rules
+        result = successive_halving(tasks, in_axes, starts, max_iter, own_rules, accelerate)
+        return result, jax.tree.map(lambda _: True, result)
+
+    return of_one(*leaves)
 
 
-def _ranking(results: EMResult, objective: Array) -> Array:
-    """Values ``(lanes,)`` to choose by: usable lanes first, then degenerate ones, failed ones last."""
-    usable = results.status <= Status.MAX_ITER
-    eligible = jnp.where(usable.any(), usable, jnp.isfinite(objective))
-    return jnp.where(eligible, objective, -jnp.inf)
+def brief_runs(task: Task, starts: Any, n_iter: int, accelerate: Accelerator | None) -> tuple[EMResult, Array]:
+    """Where starts ``(starts, ...)`` get to in a few iterations, and values ``(starts,)`` to compare them by."""
+    states = jax.vmap(lambda start: run(task, begin(task, start, 0, accelerate), n_iter, accelerate))(starts)
+    spurious = jax.vmap(partial(_is_spurious, task))(states.params)
+    status = jnp.where(spurious & is_usable(states.status), jnp.int32(Status.DEGENERATE), states.status)
+    results = jax.vmap(partial(result_of, task))(states._replace(status=status))
+    return results, _ranking(status, states.objective)
 
 
-def _places(values: Array) -> Array:
-    """How many are ahead of each, ``(lanes,)``; of equals those that come first."""
-    is_ahead = (values[None] > values[:, None]) | jnp.tril(values[None] == values[:, None], -1)
-    return is_ahead.sum(1)
+def _ranking(statuses: Array, objectives: Array) -> Array:
+    """Values ``(starts,)`` to compare starts by: usable ones first, then degenerate ones, failed ones last."""
+    usable = is_usable(statuses) | (statuses == Status.RUNNING)
+    is_eligible = jnp.where(usable.any(), usable, jnp.isfinite(objectives))
+    return jnp.where(is_eligible, objectives, -jnp.inf)
+
+
+def _ranks(statuses: Array, objectives: Array) -> Array:
+    """How many starts are better than each, ``(starts,)``; of equals the earlier ones."""
+    values = _ranking(statuses, objectives)
+    is_better = (values[None] > values[:, None]) | jnp.tril(values[None] == values[:, None], -1)
+    return is_better.sum(1)

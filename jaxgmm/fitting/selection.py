@@ -1,46 +1,26 @@
 """Search over covariance families and numbers of components for the model that a criterion likes best."""
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
-from ..covariance.families import FAMILIES, FAMILIES_1D, Family, get_family, one_of
-from ..loop.acceleration import momentum
-from ..loop.driver import Options
-from ..mixture.density import chunk_rows, log_prob, responsibilities
+from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_family
+from ..mixture.units import standardisation
 from ..progress import ticking
-from ..seeding import hierarchy
-from ..seeding.partitions import nested_partitions
-from ..steps.maximization import from_responsibilities
-from ..types import EMResult, FitError, FitResult, GMMParams, Prior, Status
-from .from_data import (
-    SEEDING_ROWS,
-    restore,
-    standardisation,
-    standardise,
-    standardise_prior,
-    with_relative_ridge,
-)
-from .restarts import Rules, objective, race
-
-CRITERIA = ("bic", "icl", "aic", "cv")
-N_FOLDS = 10
-# A dozen fill the vector units, more would wait for each other; from mclust's partition, the first, EM goes to the end.
-WIDTH = 12
-RULES = Rules(stretch=10, keep=3, width=WIDTH, trusted=1)
-
-PriorRule = Callable[[Array, Array, Array, Family], Prior]  # (x, weights, n_components, family) -> Prior
+from ..seeding import hierarchy, nested_partitions
+from ..types import EMResult, FitError, Prior, is_usable
+from .criteria import parameter_count
+from .rounds import better_of, in_parallel, where_others_ended
+from .search import CRITERIA, N_FOLDS, Criterion, Data, FamilyModels, PriorRule, Search, search_family
+from .starts import SAMPLE_ROWS
 
 
 @dataclass(frozen=True)
@@ -55,7 +35,7 @@ class Selection:
         log_likelihoods: ``(F, K)`` of the best restart, in nats.
         statuses: ``(F, K)`` int, a Status each, of the best restart.
         failed: ``(F, K)`` int, restarts that failed or degenerated.
-        results: by family name and number of components, the best :class:`EMResult`, as :func:`jaxgmm.fit` gives it.
+        results: by family name and number of components, the best :class:`EMResult`, as :func:`jaxgmm.fit` returns it.
     """
 
     criterion: str
@@ -95,13 +75,13 @@ def select(
     key: Array,
     x: ArrayLike,
     n_components: Iterable[int] | int = range(1, 10),
-    families: Sequence[Family | str] | None = None,
-    weights: ArrayLike | None = None,
     *,
-    criterion: str = "bic",
-    n_init: int = 3,
+    weights: ArrayLike | None = None,
+    families: Sequence[Family | str] | None = None,
+    criterion: str | Criterion = "bic",
+    n_init: int = 10,
     ridge: ArrayLike = 1e-6,
-    prior: PriorRule | None = None,
+    prior: Prior | PriorRule | None = None,
     tol: ArrayLike = 1e-5,
     max_iter: int = 1000,
     progress: bool = False,
@@ -110,23 +90,23 @@ def select(
 
     .. math:: \hat M = \arg\min_{f, k} \mathrm{BIC}(f, k)
 
-    Families that are stored alike are one compiled program, for all numbers of components: what is beyond k has weight
-    zero. Restarts begin from hierarchical clustering (:mod:`jaxgmm.seeding.hierarchy`), k-means++ and random rows, the
-    same for every family; then, as what one family finds another often likes too, from where the other families ended.
-    As the tree is built on the host and the result is a table of models, not for use under ``jit``.
+    Families that are stored alike share one compiled program, for all numbers of components. Half of the restarts begin
+    from hierarchical clustering (:mod:`jaxgmm.seeding.hierarchy`), k-means++ and random rows, the same for every
+    family; the other half from where the other families ended, as a partition that suits one family often suits
+    another. As the tree is built on the host and the result is a table of models, not for use under ``jit``.
 
     Args:
         key: a JAX random key.
-        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`jaxgmm.Observations`.
         n_components: numbers of components.
-        families: covariance families, or their names; default all fourteen, or the two that one feature has.
         weights: ``(n,)`` row weights >= 0; default one each.
+        families: covariance families, or their names; default all fourteen, or the two that one feature has.
         criterion: ``"bic"``, ``"icl"``, ``"aic"``, or ``"cv"``: minus twice the log-likelihood of rows held out, over
-            ten folds.
-        n_init: random restarts of each model beside the two from hierarchical clustering. As many again as all of
-            these begin where the best other families with as many components ended, or at random where there are fewer.
+            ten folds; or a :class:`Criterion`.
+        n_init: number of restarts of each model. The first two are from hierarchical clustering.
         ridge: see :func:`jaxgmm.fit`.
-        prior: ``(x, weights, n_components, family) -> Prior`` such as :func:`jaxgmm.default_prior`; default none.
+        prior: a :class:`jaxgmm.Prior` for all models, or a rule ``(x, n_components, weights, family=) -> Prior``, such
+            as :func:`jaxgmm.default_prior`; default none.
         tol: see :func:`jaxgmm.fit`; models are told apart by less than it takes to settle one.
         max_iter: see :func:`jaxgmm.fit`.
         progress: whether to show a progress bar, by families, on stderr.
@@ -145,49 +125,56 @@ def select(
         >>> import jax
         >>> import jaxgmm
         >>> x = jaxgmm.datasets.load_faithful().x
-        >>> found = select(jax.random.key(0), x, [2, 3], ["EEE", "EEI"], n_init=2)
-        >>> found.family.letters, found.k, found.table.round().tolist()
+        >>> selection = select(jax.random.key(0), x, [2, 3], families=["EEE", "EEI"], n_init=8)
+        >>> selection.family.letters, selection.k, selection.table.round().tolist()
         ('EEE', 3, [[2325.0, 2314.0], [2355.0, 2323.0]])
 
     Reference:
         Fraley & Raftery (2002), Model-based clustering, discriminant analysis, and density estimation; Scrucca, Fop,
         Murphy & Raftery (2016), mclust 5.
     """
+    # Arguments
     x = checks.as_rows(x)
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
     checks.row_values(x, weights)
     numbers = _numbers(n_components)
     checks.enough_rows(x, weights, max(numbers))
     chosen = _families(families, x.shape[1])
-    if criterion not in CRITERIA:
-        raise ValueError(f"criterion: expected one of {', '.join(CRITERIA)}, got {criterion!r}")
-    n_init = checks.as_integer(n_init, "n_init", 0)
-    max_iter = checks.as_integer(max_iter, "max_iter", 0)
+    criterion = _criterion(criterion)
+    n_init, max_iter = checks.as_integer(n_init, "n_init", 1), checks.as_integer(max_iter, "max_iter", 0)
     ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
+    value = None if prior is None or callable(prior) else checks.as_prior(prior, x[:1])
+    rule = prior if callable(prior) else None
 
-    size = 2 + n_init  # starts of each of two rounds
-    sample, labels = _partitions(key, x, weights, numbers, n_init + size)
-    fold_of = jax.random.permutation(key, jnp.arange(x.shape[0]) % N_FOLDS)
-    alike: dict[tuple[int, ...], list[Family]] = {}
-    for family in chosen:
-        alike.setdefault(family.structure(max(numbers), x.shape[1]), []).append(family)
+    # Starts of both rounds
+    n_first = -(-n_init // 2)
+    sample, labels = _partitions(key, x, weights, numbers, n_init)
+    fold_of = jax.random.permutation(jax.random.fold_in(key, 3), jnp.arange(x.shape[0]) % N_FOLDS)
+    data = Data(x, weights, sample, fold_of, ridge, tol, value)
 
-    def search(labels: np.ndarray, group: list[Family], which: int) -> _Found:
+    def search(labels: np.ndarray, group: list[Family], which: int) -> FamilyModels:
+        options = Search(numbers, tuple(group), max_iter, criterion, rule)
         with jax.enable_x64(x.dtype == np.float64):  # a setting of the caller's thread alone
-            found: _Found = _search(
-                *(x, weights, sample, jnp.asarray(labels), fold_of, ridge, tol, jnp.int32(which)),
-                *(numbers, tuple(group), max_iter, criterion, prior),
-            )
-            return jax.device_get(found._replace(models=()))._replace(models=found.models)
+            result: FamilyModels = search_family(data, jnp.asarray(labels), jnp.int32(which), options)
+            return jax.device_get(result._replace(models=()))._replace(models=result.models)
 
-    groups = sorted(alike.values(), key=len, reverse=True)
-    collected = partial(_selection, criterion, chosen, numbers, x.shape[1], float(weights.sum()))
-    line = ticking(total=2 * len(chosen), desc="families", unit="family") if progress else nullcontext()
+    # First round, then from where the other families ended
+    groups = _stored_alike(chosen, max(numbers), x.shape[1])
+    to_selection = partial(_selection, criterion, chosen, numbers, x.shape[1], float(weights.sum()))
+    has_second = n_init > n_first
+    line = ticking(total=(1 + has_second) * len(chosen), desc="families", unit="family") if progress else nullcontext()
     with line as bar:
-        begun = _in_parallel(search, groups, dict.fromkeys(chosen, labels[:, :size]), bar)
-        further = _where_others_ended(begun, collected(begun), labels[:, size:])
-        ended = _in_parallel(search, groups, further, bar)
-    selection = collected({family: _better(begun[family], ended[family]) for family in chosen})
+        models = in_parallel(search, groups, dict.fromkeys(chosen, labels[:, :n_first]), bar)
+        if has_second:
+            ranking = to_selection(models).ranking
+            further = in_parallel(
+                search, groups, where_others_ended(models, numbers, ranking, labels[:, n_first:]), bar
+            )
+            models = {family: better_of(models[family], further[family]) for family in chosen}
+    return _usable(to_selection(models))
+
+
+def _usable(selection: Selection) -> Selection:
     if not selection.ranking:
         raise FitError(
             f"none of {selection.table.size} models came to a usable end: raise the ridge, or use fewer components"
@@ -195,205 +182,81 @@ def select(
     return selection
 
 
+def _criterion(criterion: str | Criterion) -> Criterion:
+    if isinstance(criterion, Criterion):
+        return criterion
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion: expected one of {', '.join(CRITERIA)}, or a Criterion, got {criterion!r}")
+    return CRITERIA[criterion]
+
+
 def _numbers(n_components: Iterable[int] | int) -> tuple[int, ...]:
-    given = [n_components] if isinstance(n_components, int) else list(n_components)
-    if not given:
+    numbers = [n_components] if isinstance(n_components, int) else list(n_components)
+    if not numbers:
         raise ValueError("n_components: expected at least one number of components, got none")
-    return tuple(dict.fromkeys(checks.as_integer(number, "n_components", 1) for number in given))
+    return tuple(dict.fromkeys(checks.as_integer(number, "n_components", 1) for number in numbers))
 
 
 def _families(families: Sequence[Family | str] | None, n_features: int) -> tuple[Family, ...]:
     existing = FAMILIES_1D if n_features == 1 else FAMILIES
     if families is None:
         return existing
-    given = [families] if isinstance(families, str | Family) else list(families)
-    if not given:
+    names = [families] if isinstance(families, str | Family) else list(families)
+    if not names:
         raise ValueError("families: expected at least one covariance family, got none")
-    chosen = tuple(dict.fromkeys(checks.family_of(get_family(family)) for family in given))
+    chosen = tuple(dict.fromkeys(as_family(get_family(name)) for name in names))
     for family in chosen:
         if (family in FAMILIES and n_features == 1) or (family in FAMILIES_1D and n_features > 1):
-            names = ", ".join(f.letters if n_features > 1 else f.name for f in existing)
-            raise ValueError(f"families: expected some of {names} for {n_features} feature(s), got {family.name}")
+            names = [f.letters if n_features > 1 else f.name for f in existing]
+            raise ValueError(
+                f"families: expected some of {', '.join(names)} for {n_features} feature(s), got {family.name}"
+            )
     return chosen
 
 
+def _stored_alike(families: tuple[Family, ...], k: int, d: int) -> list[list[Family]]:
+    """Families in groups that store covariances in the same shape, the largest group first."""
+    groups: dict[tuple[int, ...], list[Family]] = {}
+    for family in families:
+        groups.setdefault(family.structure(k, d), []).append(family)
+    return sorted(groups.values(), key=len, reverse=True)
+
+
 def _partitions(
-    key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_random: int
+    key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_starts: int
 ) -> tuple[Array, np.ndarray]:
-    """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, 2 + n_random, m)`` to start from."""
+    """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, n_starts, m)``, two from trees first."""
     sample_key, seed_key = jax.random.split(key)
     sample = np.flatnonzero(np.asarray(weights) > 0)
-    size = max(SEEDING_ROWS, 32 * max(numbers))
+    size = max(SAMPLE_ROWS, 32 * max(numbers))
     if len(sample) > size:
         sample = np.sort(np.asarray(jax.random.choice(sample_key, sample, (size,), replace=False)))
-    scale = standardisation(x, weights, per_feature=True)
-    rows = (x[sample] - scale.shift[None]) / scale.scale[None]
-    random = nested_partitions(seed_key, rows, weights[sample], numbers, n_random)  # goes on while the trees are built
-    trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers)
-    return jnp.asarray(sample), np.concatenate([trees.astype(random.dtype), random], axis=1)
-
-
-class _Found(NamedTuple):
-    """The models of one family, one for each number of components."""
-
-    models: tuple[EMResult, ...]  # each the best of its restarts
-    objectives: Array  # (K,) log-likelihood, plus log prior density
-    labels: Array  # (K, m) of the sample of rows
-    log_likelihoods: Array  # (K,)
-    statuses: Array  # (K,)
-    failed: Array  # (K,) restarts
-    asked: Array  # (K,) what the criterion asks of a model beside its likelihood
-
-
-@partial(jax.jit, static_argnums=(8, 9, 10, 11, 12))
-def _search(
-    x: Array,
-    weights: Array,
-    sample: Array,
-    labels: Array,
-    fold_of: Array,
-    ridge: Array,
-    tol: Array,
-    which: Array,
-    numbers: tuple[int, ...],
-    families: tuple[Family, ...],
-    max_iter: int,
-    criterion: str,
-    prior: PriorRule | None,
-) -> _Found:
-    """The best of all starts for each number of components; of families stored alike, ``which`` says the one to fit."""
-    family, most = one_of(families, which), max(numbers)
-    per_feature = jnp.asarray([member.scale_equivariant for member in families])[which]
-
-    def fit(weights: Array) -> tuple[FitResult, Array]:
-        scale = standardisation(x, weights, per_feature)
-        chunk_size = chunk_rows(most * WIDTH, x.shape[1], x.dtype.itemsize)
-        bare = standardise(scale, x, weights, ridge, tol, None)
-        bare = with_relative_ridge(bare, family.structure(most, x.shape[1]))
-        rows, row_weights = bare.rows[sample], weights[sample]
-
-        def start(labels: Array) -> GMMParams:
-            one_hot = jax.nn.one_hot(labels, most, dtype=x.dtype)
-            return from_responsibilities(rows, one_hot, row_weights, family=family, ridge=bare.ridge)
-
-        def prior_of(number: Array) -> Prior | None:
-            if prior is None:
-                return None
-            rules = [lambda number, member=member: prior(x, weights, number, member) for member in families]
-            return standardise_prior(lax.switch(which, rules, number), scale)
-
-        problem = bare._replace(prior=jax.vmap(prior_of)(jnp.asarray(numbers)))
-        by_number = jax.tree.map(lambda _: False, bare)._replace(prior=jax.tree.map(lambda _: True, problem.prior))
-        options = Options(family, accelerate=momentum(), chunk_size=chunk_size)
-        best = race(jax.vmap(jax.vmap(start))(labels), problem, by_number, max_iter, RULES, options)
-        restored = jax.vmap(lambda result: restore(result, scale, weights, True))(best)
-        return restored, jax.vmap(objective)(best.best, problem.prior)
-
-    def uncertainty(params: GMMParams) -> Array:
-        certainty = jnp.log(responsibilities(params, x).max(1))
-        return jnp.where(weights > 0, weights * certainty, 0).sum()
-
-    def held_out(fold: Array) -> Array:
-        held = fold_of == fold
-        best = fit(jnp.where(held, 0, weights))[0].best
-        score = lax.map(lambda p: jnp.where(held & (weights > 0), weights * log_prob(p, x), 0).sum(), best.params)
-        return jnp.where(best.status <= Status.MAX_ITER, score, jnp.nan)
-
-    (best, _, statuses), objectives = fit(weights)
-    clusters = lax.map(lambda params: responsibilities(params, x[sample]).argmax(1), best.params)
-    asked = jnp.zeros_like(best.log_likelihood)
-    if criterion == "icl":
-        asked = lax.map(uncertainty, best.params)
-    if criterion == "cv":
-        asked = lax.map(held_out, jnp.arange(N_FOLDS)).sum(0)
-    models = tuple(_model(best, index, number) for index, number in enumerate(numbers))
-    failed = (statuses > Status.MAX_ITER).sum(1)
-    return _Found(models, objectives, clusters, best.log_likelihood, best.status, failed, asked)
-
-
-def _model(results: EMResult, index: int, k: int) -> EMResult:
-    """One of several results, with its first k components alone: those beyond have weight zero."""
-    result: EMResult = jax.tree.map(lambda leaf: leaf[index], results)
-    weights, means, covariances = result.params
-    return result._replace(params=GMMParams(weights[:k], means[:k], covariances[:k]))
-
-
-def _in_parallel(
-    search: Callable[[np.ndarray, list[Family], int], _Found],
-    groups: list[list[Family]],
-    labels: dict[Family, np.ndarray],
-    bar: Any,
-) -> dict[Family, _Found]:
-    """``search`` of every family, side by side; the first of each group compiles a program for the others."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-
-        def after(first: Future[_Found], group: list[Family], which: int) -> _Found:
-            wait([first])  # it has begun, as the pool takes turns
-            return search(labels[group[which]], group, which)
-
-        futures = {group[0]: pool.submit(search, labels[group[0]], group, 0) for group in groups}
-        for group in groups:
-            for which in range(len(group) - 1, 0, -1):  # those with most parameters, which take longest, early
-                futures[group[which]] = pool.submit(after, futures[group[0]], group, which)
-        for future in as_completed(futures.values()):
-            future.result()
-            if bar is not None:
-                bar.update()
-    return {family: future.result() for family, future in futures.items()}
-
-
-def _where_others_ended(
-    found: dict[Family, _Found], selection: Selection, otherwise: np.ndarray
-) -> dict[Family, np.ndarray]:
-    """For each family partitions ``(K, starts, m)``: the other families' with as many components, the best first.
-
-    Where a change of one feature's units leaves a family alone, it leaves those it begins from alone too.
-    """
-    further = {family: otherwise.copy() for family in found}
-    for column, k in enumerate(selection.n_components):
-        ranked = [family for family, number in selection.ranking if number == k]
-        for family, labels in further.items():
-            others = [
-                other for other in ranked if other is not family and other.scale_equivariant >= family.scale_equivariant
-            ]
-            for place, other in enumerate(others[: labels.shape[1]]):
-                labels[column, place] = found[other].labels[column]
-    return further
-
-
-def _better(one: _Found, other: _Found) -> _Found:
-    """For each number of components the better of two models."""
-
-    def value(found: _Found) -> np.ndarray:
-        return np.where(found.statuses <= Status.MAX_ITER, found.objectives, -np.inf)
-
-    takes_other = value(other) > value(one)
-    models = tuple(b if takes else a for takes, a, b in zip(takes_other, one.models, other.models, strict=True))
-    columns: Any = [np.where(takes_other, b.T, a.T).T for a, b in zip(one[1:], other[1:], strict=True)]
-    return _Found(models, *columns)._replace(failed=one.failed + other.failed)
+    units = standardisation(x, weights, per_feature=True)
+    rows = (x[sample] - units.shift[None]) / units.scale[None]
+    random = nested_partitions(seed_key, rows, weights[sample], numbers, max(n_starts - 2, 0))  # in the background
+    tree_key = jax.random.fold_in(key, 2)  # a third key, which leaves the two of the split as they are
+    seed = int(jax.random.bits(tree_key, dtype=jnp.uint32))
+    trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers, seed)
+    return jnp.asarray(sample), np.concatenate([trees[:, :n_starts].astype(random.dtype), random], axis=1)
 
 
 def _selection(
-    criterion: str,
+    criterion: Criterion,
     families: tuple[Family, ...],
     numbers: tuple[int, ...],
     n_features: int,
     total_weight: float,
-    found: dict[Family, _Found],
+    models: dict[Family, FamilyModels],
 ) -> Selection:
-    models, _, _, *columns = zip(*(found[family] for family in families), strict=True)
-    log_likelihoods, statuses, failed, asked = (np.stack(column) for column in columns)
-    count = np.array([[k - 1 + k * n_features + f.n_parameters(k, n_features) for k in numbers] for f in families])
-    table = {
-        "bic": count * np.log(total_weight) - 2 * log_likelihoods,
-        "icl": count * np.log(total_weight) - 2 * log_likelihoods - 2 * asked,
-        "aic": 2 * count - 2 * log_likelihoods,
-        "cv": -2 * asked,
-    }[criterion]
-    table = np.where(statuses <= Status.MAX_ITER, table, np.nan)
-    results = {
-        (family.name, k): model
-        for family, of_family in zip(families, models, strict=True)
-        for k, model in zip(numbers, of_family, strict=True)
+    """The table of a search."""
+    results, _, _, *columns = zip(*(models[family] for family in families), strict=True)
+    log_likelihoods, statuses, failed, terms = (np.stack(column) for column in columns)
+    counts = np.array([[parameter_count(family, k, n_features) for k in numbers] for family in families])
+    table = criterion.value(counts, log_likelihoods, np.log(total_weight), terms)
+    table = np.where(is_usable(statuses), table, np.nan)
+    by_name = {
+        (family.name, k): result
+        for family, of_family in zip(families, results, strict=True)
+        for k, result in zip(numbers, of_family, strict=True)
     }
-    return Selection(criterion, families, numbers, table, log_likelihoods, statuses, failed, results)
+    return Selection(criterion.name, families, numbers, table, log_likelihoods, statuses, failed, by_name)

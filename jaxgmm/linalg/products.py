@@ -30,7 +30,7 @@ def computed_once(reference: Array) -> Array:
 
     Computed in two places of a program, as compilers for GPUs like to, it may be rounded in two ways.
     """
-    return lax.optimization_barrier(reference)  # type: ignore[no-untyped-call]
+    return lax.optimization_barrier(reference)
 
 
 def symmetrize(matrices: Array) -> Array:

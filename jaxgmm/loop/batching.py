@@ -1,140 +1,195 @@
-"""Many loops side by side: as some end, those that wait take their lanes, so that nobody waits for the slowest.
+"""Continuous batching: a fixed number of lanes works through a queue of runs.
 
-``vmap`` of a ``while_loop`` goes on in every lane until the last has ended. Here tasks outnumber lanes.
+``vmap`` of a ``while_loop`` runs in every lane until the last has ended, so that thousands of runs all take as long as
+the slowest. Here a run that ends makes room for the next in the queue. Any ``Steps`` will do.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
-from jax.custom_batching import custom_vmap
+from jax.typing import ArrayLike
 
-FREED = 8  # one in so many lanes has to be free before it is worth stopping to fill them
+from .. import checks
+from ..steps.contract import Steps
+from ..steps.options import model_and_rows
+from ..types import EMResult
+from .accelerators import Accelerator
+from .driver import State, Task, begin, is_running, iterate_once, result_of, task_of
 
-
-class Loop(NamedTuple):
-    """A loop over a state, which writes a log."""
-
-    begin: Callable[[Any], Any]  # task -> state
-    advance: Callable[[Any, Any], Any]  # (task, state) -> state; one that has ended keeps what finish reads
-    is_running: Callable[[Any], Array]  # state -> ()
-    entry: Callable[[Any], tuple[Array, Array]]  # state -> place and value of what it writes into the log
-    finish: Callable[[Any, Any], Any]  # (task, state) -> result
-
-
-def alone(loop: Loop, task: Any, log: Array) -> tuple[Any, Array]:
-    """The result of one task, and its log."""
-
-    def step(carry: tuple[Any, Array]) -> tuple[Any, Array]:
-        state = loop.advance(task, carry[0])
-        return state, _write(carry[1], *loop.entry(state))
-
-    state, log = lax.while_loop(lambda carry: loop.is_running(carry[0]), step, (loop.begin(task), log))
-    return loop.finish(task, state), log
+REFILL = 8  # one in so many lanes has to be free before it is worth stopping to fill them
+DENSITIES_ON_CPU, DENSITIES_ELSEWHERE = 2**17, 2**24  # of rows under components, that keep a machine busy
+SHARING = 16  # lanes that are worth having where all work on the same rows
 
 
-def together(loop: Loop, tasks: Any, axes: Any) -> Any:
-    """The results of tasks, with leading ``axes`` as of ``vmap``, side by side until the last has ended; no logs."""
-    many = _many(loop, axes)
-    step = partial(many.advance, tasks)
-    return many.finish(tasks, lax.while_loop(lambda state: many.is_running(state).any(), step, many.begin(tasks)))
+def em_batch(
+    params: Any,
+    x: Any,
+    weights: ArrayLike | None = None,
+    *,
+    in_axes: tuple[int | None, int | None, int | None] = (0, None, None),
+    n_lanes: int | None = None,
+    tol: ArrayLike = 1e-6,
+    max_iter: int = 1000,
+    accelerate: Accelerator | None = None,
+    **options: Any,
+) -> EMResult:
+    """Run EM many times: from many starts, on many data sets, with many weights.
 
-
-def _many(loop: Loop, axes: Any) -> Loop:
-    """The loop of many tasks and states at once."""
-    begin, is_running, entry = jax.vmap(loop.begin, (axes,)), jax.vmap(loop.is_running), jax.vmap(loop.entry)
-    return Loop(begin, jax.vmap(loop.advance, (axes, 0)), is_running, entry, jax.vmap(loop.finish, (axes, 0)))
-
-
-def in_turn(
-    loop: Loop, tasks: Any, per: Any, results: Any, logs: Array, wanted: Array, width: int
-) -> tuple[Any, Array]:
-    """Results and logs, those of the wanted tasks now of their ends.
+    The results are those of ``jax.vmap(jaxgmm.em, in_axes)``, but no run waits for the slowest: a fixed number of lanes
+    goes side by side, and a run that ends makes room for the next in the queue. Worth it for hundreds of runs that take
+    different numbers of iterations.
 
     Args:
-        loop: what to run.
-        tasks: leaves of all tasks.
-        per: for each leaf of ``tasks`` how many tasks in a row share an entry of its leading axis; 0 if all share it
-            and it has no such axis.
-        results: ``(tasks, ...)`` so far.
-        logs: ``(tasks, entries)`` so far.
-        wanted: ``(tasks,)`` which ones to run.
-        width: lanes.
+        params: starts, with a leading axis where ``in_axes[0]`` is 0.
+        x: rows, with a leading axis where ``in_axes[1]`` is 0; ragged data sets are padded with rows of weight zero.
+        weights: row weights, with a leading axis where ``in_axes[2]`` is 0; default one each.
+        in_axes: which of the three have a leading axis (0) and which are shared (None).
+        n_lanes: how many runs go side by side; by default what keeps the machine busy. Static under ``jit``.
+        tol: see :func:`jaxgmm.em`.
+        max_iter: see :func:`jaxgmm.em`.
+        accelerate: see :func:`jaxgmm.em`.
+        **options: the model, by ``steps``, ``family``, ``ridge``, ``prior`` or ``chunk_size``; see :func:`jaxgmm.em`.
+
+    Returns:
+        :class:`EMResult`, every field with a leading axis.
+
+    Raises:
+        TypeError: if an argument is not of its type.
+        ValueError: if nothing has a leading axis, or leading axes differ in length, and where :func:`jaxgmm.em` does.
+
+    Example:
+        >>> import jaxgmm
+        >>> x = jaxgmm.datasets.load_faithful().x
+        >>> def start(key):
+        ...     responsibilities = jaxgmm.seeding.random_rows(key, jnp.asarray(x), jnp.ones(272), 2)
+        ...     return jaxgmm.from_responsibilities(x, responsibilities)
+        >>> starts = jax.vmap(start)(jax.random.split(jax.random.key(0), 40))
+        >>> results = em_batch(starts, x)
+        >>> results.log_likelihood.shape, round(float(results.log_likelihood.max()), 1)
+        ((40,), -1130.3)
     """
-    n, n_wanted = len(wanted), wanted.sum(dtype=jnp.int32)
-    width = min(width, n)
-    queue = jnp.argsort(wanted)[::-1]  # the last first: in a search over numbers of components they take longest
-    many = _many(loop, jax.tree.map(lambda share: 0 if share else None, per))
-    choose: Callable[..., Any] = jax.vmap(lambda flag, new, old: jax.tree.map(partial(jnp.where, flag), new, old))
+    axes = in_axes[0], in_axes[1], None if weights is None else in_axes[2]
+    stacked = [value for value, axis in zip((params, x, weights), axes, strict=True) if axis == 0]
+    sizes = {np.shape(leaf)[0] for leaf in jax.tree.leaves(stacked)}
+    if len(sizes) != 1:
+        raise ValueError(f"in_axes: expected leading axes of one length, got {sorted(sizes)} with in_axes {in_axes}")
+    as_model: Any = partial(model_and_rows, **options)
+    model = jax.vmap(as_model, axes, (None, *axes))(params, x, weights)
+    tol = jnp.asarray(checks.non_negative(tol, "tol"), model[-1].dtype)
+    n_lanes = None if n_lanes is None else checks.as_integer(n_lanes, "n_lanes", 1)
+    return _em_batch(*model, tol, axes, sizes.pop(), n_lanes, checks.as_integer(max_iter, "max_iter", 0), accelerate)
 
-    def taken(places: Array) -> Any:
-        jobs = queue[jnp.minimum(places, n - 1)]
-        return jax.tree.map(lambda leaf, share: leaf[jobs // share] if share else leaf, tasks, per)
 
-    def are_running(state: Any, places: Array) -> Array:
-        return many.is_running(state) & (places < n_wanted)
-
-    def fill(carry: tuple[Any, ...]) -> tuple[Any, ...]:
-        results, logs, state, places, following = carry
-        free = ~are_running(state, places)
-        places = jnp.where(free, following + jnp.cumsum(free, dtype=jnp.int32) - 1, places)
-        following = following + free.sum(dtype=jnp.int32)
-        here = taken(places)
-        jobs = jnp.where(places < n_wanted, queue[jnp.minimum(places, n - 1)], n)
-        enough = jnp.where(following < n_wanted, width - width // FREED, 1)
-
-        def step(carry: tuple[Any, Array]) -> tuple[Any, Array]:
-            state, logs = carry
-            running = are_running(state, places)
-            state = many.advance(here, state)
-            entries, values = many.entry(state)
-            return state, _write(logs, (jnp.where(running, jobs, n), entries), values)
-
-        entering = choose(free, many.begin(here), state), logs
-        state, logs = lax.while_loop(lambda carry: are_running(carry[0], places).sum() >= enough, step, entering)
-        ended = many.finish(here, state)
-        results = jax.tree.map(lambda all_, some: all_.at[jobs].set(some, mode="drop"), results, ended)
-        return results, logs, state, places, following
-
-    nowhere = jnp.full(width, n, jnp.int32)
-    state = jax.tree.map(jnp.zeros_like, jax.eval_shape(many.begin, taken(nowhere)))
-    carry = (results, logs, state, nowhere, jnp.int32(0))
-    results, logs, *_ = lax.while_loop(
-        lambda carry: (carry[4] < n_wanted) | are_running(carry[2], carry[3]).any(), fill, carry
+@partial(jax.jit, static_argnames=("axes", "size", "n_lanes", "max_iter", "accelerate"))
+def _em_batch(
+    steps: Steps, params: Any, observations: Any, weights: Array, tol: Array,
+    axes: tuple[int | None, ...], size: int, n_lanes: int | None, max_iter: int, accelerate: Accelerator | None,
+) -> EMResult:  # fmt: skip
+    # Tasks: what is shared stays without a leading axis
+    of_rows: Any = axes[2]
+    in_axes = Task(axes_of(steps, None), axes_of(observations, axes[1]), of_rows, of_rows, None)  # type: ignore[arg-type]
+    tasks = task_of(steps, observations, weights, tol)
+    states = jax.vmap(lambda task, start: begin(task, start, max_iter, accelerate), (in_axes, axes[0]), axis_size=size)(
+        tasks, params
     )
-    return results, logs
+
+    # All runs, through the lanes
+    if n_lanes is None:
+        n_densities = tasks.weights.shape[-1] * max(leaf.shape[1] for leaf in jax.tree.leaves(states.params))
+        n_lanes = n_lanes_for(n_densities, has_own_rows=axes[1] is not None)
+    states = run_queue(tasks, in_axes, jnp.arange(size), states, max_iter, accelerate, n_lanes)
+    return jax.vmap(result_of, (in_axes, 0))(tasks, states)
 
 
-def _write(log: Array, place: Any, value: Array) -> Array:
-    """The log with an entry more, if it has room."""
-    return log.at[place].set(value, mode="drop") if log.size else log
+def n_lanes_for(n_densities: int, has_own_rows: bool) -> int:
+    """How many lanes keep the machine busy, each with so many densities of rows under components.
+
+    Lanes on the same rows share work.
+    """
+    densities = DENSITIES_ON_CPU if jax.default_backend() == "cpu" else DENSITIES_ELSEWHERE
+    return max(1 if has_own_rows else SHARING, densities // n_densities)
 
 
-def mapped(one: Callable[..., Any], each: Callable[..., Any]) -> Callable[..., Any]:
-    """``one`` of some arguments, which under ``vmap`` becomes ``each`` of size, flags of what is batched, and them."""
+def run_queue(
+    tasks: Task, in_axes: Any, owner: Array, states: State, limit: Any, accelerate: Accelerator | None, n_lanes: int
+) -> State:
+    """Run every state whose status is RUNNING to its end, or to the limit.
 
-    def run(*arguments: Any) -> Any:
-        leaves, tree = jax.tree.flatten(arguments)  # a None among them would keep custom_vmap from differentiating
+    Args:
+        tasks: what the runs work on, stacked along a leading axis or shared.
+        in_axes: for each leaf of ``tasks`` 0 where it has a leading axis, None where all runs share it, as in ``vmap``.
+        owner: ``(n,)`` int, the entry of that axis that each run works on.
+        states: of n runs, with a leading axis.
+        limit: most M-steps of each run, in all.
+        accelerate: as in :func:`jaxgmm.em`.
+        n_lanes: how many runs go side by side.
 
-        @custom_vmap
-        def run_flat(*leaves: Array) -> Any:
-            return one(*jax.tree.unflatten(tree, leaves))
+    Returns:
+        The states at their ends.
+    """
+    n, is_queued = len(owner), is_running(states)
+    n_lanes, n_queued = min(n_lanes, n), is_queued.sum(dtype=jnp.int32)
+    queue = jnp.argsort(is_queued)[::-1]  # the last first: in a search over numbers of components they take longest
+    iterate = jax.vmap(lambda task, state: iterate_once(task, limit, accelerate, state), (in_axes, 0))
 
-        @run_flat.def_vmap
-        def run_each(size: int, batched: list[bool], *leaves: Array) -> Any:
-            flags, arguments = jax.tree.unflatten(tree, batched), jax.tree.unflatten(tree, leaves)
-            is_batched = any(batched)  # nothing is where derivatives are taken in several directions
-            result = each(size, flags, *arguments) if is_batched else one(*arguments)
-            return result, jax.tree.map(lambda _: is_batched, result)
+    def is_busy(lanes: State, places: Array) -> Array:
+        return is_running(lanes) & (places < n_queued)
 
-        return run_flat(*leaves)
+    def fill_and_run(carry: tuple[State, State, Array, Array]) -> tuple[State, State, Array, Array]:
+        states, lanes, places, n_taken = carry
 
-    return run
+        # Fill free lanes from the queue
+        is_free = ~is_busy(lanes, places)
+        places = jnp.where(is_free, n_taken + jnp.cumsum(is_free, dtype=jnp.int32) - 1, places)
+        n_taken = n_taken + is_free.sum(dtype=jnp.int32)
+        indices = queue[jnp.minimum(places, n - 1)]
+        lanes = _where(is_free, take(states, indices), lanes)
+        own = take_along(in_axes, tasks, owner[indices])
+
+        # Run until enough lanes are free again
+        least = jnp.where(n_taken < n_queued, n_lanes - n_lanes // REFILL, 1)
+        lanes = lax.while_loop(lambda lanes: is_busy(lanes, places).sum() >= least, partial(iterate, own), lanes)
+
+        # Write states back
+        targets = jnp.where(places < n_queued, indices, n)
+        states = jax.tree.map(lambda leaf, new: leaf.at[targets].set(new, mode="drop"), states, lanes)
+        return states, lanes, places, n_taken
+
+    def is_left(carry: tuple[State, State, Array, Array]) -> Array:
+        _, lanes, places, n_taken = carry
+        return (n_taken < n_queued) | is_busy(lanes, places).any()
+
+    nowhere = jnp.full(n_lanes, n, jnp.int32)
+    carry = states, take(states, jnp.arange(n_lanes)), nowhere, jnp.int32(0)
+    return lax.while_loop(is_left, fill_and_run, carry)[0]
 
 
-def repeated(size: int, batched: Any, values: Any) -> Any:
-    """Values with a leading axis; those that have none yet (not ``batched``) are repeated."""
-    return jax.tree.map(lambda leaf, has: leaf if has else jnp.broadcast_to(leaf, (size, *leaf.shape)), values, batched)
+def take(values: Any, indices: Array) -> Any:
+    """Entries of the leading axis of every leaf."""
+    return jax.tree.map(lambda leaf: leaf[indices], values)
+
+
+def take_along(in_axes: Any, values: Any, indices: Array) -> Any:
+    """Entries of the leading axis of the leaves that have one; the others stay."""
+    return map_stacked(lambda leaf: leaf[indices], in_axes, values)
+
+
+def map_stacked(function: Callable[[Array], Array], in_axes: Any, values: Any) -> Any:
+    """``function`` of the leaves that have a leading axis; the others stay."""
+    choose = lambda axis, leaf: leaf if axis is None else function(leaf)  # noqa: E731
+    return jax.tree.map(choose, in_axes, values, is_leaf=lambda axis: axis is None)
+
+
+def axes_of(values: Any, axis: int | None) -> Any:
+    """``in_axes`` that say the same of every leaf."""
+    return jax.tree.map(lambda _: axis, values)
+
+
+def _where(flags: Array, new: Any, old: Any) -> Any:
+    """For each entry of the leading axis the new values where its flag is set, the old ones elsewhere."""
+    return jax.vmap(lambda flag, *values: jax.tree.map(partial(jnp.where, flag), *values))(flags, new, old)

@@ -1,368 +1,199 @@
-"""The one loop: iterate E-step and M-step until nothing is left to gain."""
+"""The EM loop: E-step, accept or reject, M-step, stop.
 
-from collections.abc import Callable
+``run`` is the loop when rows are in memory. ``advance`` is all of an iteration but the E-step; a loop whose statistics
+come from elsewhere, a stream or several hosts, calls it too.
+"""
+
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax import Array
+from jax import Array, lax
 from jax.typing import ArrayLike
 
-from .. import checks
-from ..covariance.families import FULL, Family
-from ..mixture import density as mixture
-from ..mixture import priors
-from ..mixture.density import Frame
-from ..steps import expectation, maximization
-from ..steps.maximization import Penalty
-from ..types import EMResult, GMMParams, Prior, Stats, Status
+from ..steps.contract import Steps, allowed_dip, mask_stopped, rounding
+from ..types import EMResult, Status
 from . import acceleration
-from . import batching as lanes
-from .acceleration import Accelerator, Course
-
-EStep = Callable[[GMMParams, Array, Array], Stats]
-MStep = Callable[[GMMParams, Stats], GMMParams]
-
-_RUNNING = -1
-DENSITIES_ON_CPU, DENSITIES_ELSEWHERE = 2**17, 2**24  # of rows under components that keep a machine busy
-SHARING = 16  # runs on the same rows that go side by side whatever their number
+from .acceleration import AccelerationState
+from .accelerators import Accelerator
+from .stopping import has_converged
 
 
-def em(
-    params: GMMParams,
-    x: ArrayLike,
-    weights: ArrayLike | None = None,
-    *,
-    family: Family = FULL,
-    ridge: ArrayLike = 0.0,
-    prior: Prior | None = None,
-    tol: ArrayLike = 1e-6,
-    max_iter: int = 1000,
-    e_step: EStep | None = None,
-    m_step: MStep | None = None,
-    accelerate: Accelerator | None = None,
-    chunk_size: int | None = None,
-) -> EMResult:
-    r"""Fit a mixture by expectation-maximisation from a given start.
+class Task(NamedTuple):
+    """What EM works on."""
 
-    .. math:: \theta_{t+1} = \mathrm{m\_step}(\theta_t, \mathrm{e\_step}(\theta_t, x, w))
-
-    Stops when the estimated remaining gain in log-likelihood per unit weight is below ``tol``: with gains :math:`a_t =
-    l_t - l_{t-1}` and rate :math:`q = a_{t+1} / a_t` it is :math:`a_{t+1} / (1 - q)`, so a plateau is not mistaken for
-    the top. The log-likelihood never decreases beyond rounding; a ridge, which is no exact prior, may let it dip by at
-    most what its penalty gains. Values are not checked here: NaN in ``x``, negative weights or a start that is no
-    mixture come back as a :class:`Status`, with the last good parameters.
-
-    Works under ``jit``, and under ``vmap`` over starts, weights and data sets: some run side by side, and as one ends
-    the next takes its lane, so that thousands do not wait for the slowest, and one that fails leaves the others alone
-    (with steps of your own all run together, until the last ends). Where data sets are spread over devices, use
-    ``jax.shard_map`` with ``check_vma=False``: each device then runs its own. The loop's length is not known in
-    advance, so reverse-mode ``grad`` does not pass through it; forward mode does.
-
-    Args:
-        params: the start, k components in d features, stored as ``family`` stores them.
-        x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
-        weights: ``(n,)`` row weights >= 0; default one each.
-        family: the covariance family of the default M-step; static under ``jit``.
-        ridge: added to covariances by the default M-step, in the features' units squared.
-        prior: of the default M-step, see :class:`jaxgmm.Prior`. What rises, and what ``history`` and ``tol`` are about,
-            is then the log-likelihood plus the log prior density; ``log_likelihood`` of the result stays the former.
-        tol: gain per unit weight, in nats, that is not worth another iteration; what the dtype cannot resolve never is.
-        max_iter: most M-steps to take; static under ``jit``.
-        e_step: ``(params, x, weights) -> Stats``; default :func:`jaxgmm.e_step`. Static: pass the same function again,
-            not a new lambda, or it compiles again.
-        m_step: ``(params, stats) -> GMMParams``; default :func:`jaxgmm.m_step` with ``family`` and ``ridge``. Static
-            likewise.
-        accelerate: such as :func:`jaxgmm.acceleration.momentum`: tries to go further than EM's steps, which takes far
-            fewer of them where EM is slow. A try costs an E-step, and is taken only where the likelihood is no lower.
-            Static likewise.
-        chunk_size: rows per chunk of the default E-step.
-
-    Returns:
-        :class:`EMResult`; ``describe(result.status)`` says why it stopped.
-
-    Raises:
-        TypeError: if an argument is not numeric, or ``family`` is no :class:`Family`.
-        ValueError: if shapes do not fit together, or ``tol``, ``ridge`` or ``max_iter`` is negative.
-
-    Example:
-        >>> import jax.numpy as jnp
-        >>> import jaxgmm
-        >>> x = jnp.array([0.0, 1.0, 9.0, 10.0])
-        >>> start = jaxgmm.GMMParams(jnp.array([0.5, 0.5]), jnp.array([[1.0], [8.0]]), jnp.ones((2, 1, 1)))
-        >>> result = em(start, x)
-        >>> result.params.means.round(3).tolist(), jaxgmm.Status(int(result.status)).name
-        ([[0.5], [9.5]], 'CONVERGED')
-
-    Reference:
-        Dempster, Laird & Rubin (1977); Boehning et al. (1994), The distribution of the likelihood ratio for mixtures of
-        densities from the one-parameter exponential family, for the stopping rule.
-    """
-    params, x, weights = checks.arguments(params, x, weights)
-    checks.family_of(family, params)
-    ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
-    max_iter = checks.as_integer(max_iter, "max_iter", 0)
-    if prior is not None:
-        prior = checks.as_prior(prior, params.means)
-    options = Options(family, e_step, m_step, accelerate, chunk_size)
-    return _em(nothing_yet(params, max_iter), Problem(x, weights, ridge, tol, prior), jnp.int32(max_iter), options)
+    steps: Steps
+    observations: Any  # a pytree whose leaves have the rows in front
+    weights: Array  # (n,) row weights; NaN where they are negative
+    total_weight: Array  # ()
+    tol: Array  # () nats of a unit of weight
 
 
-class Problem(NamedTuple):
-    """What to fit."""
-
-    rows: Array  # (n, d)
-    weights: Array  # (n,)
-    ridge: Array  # ()
-    tol: Array  # ()
-    prior: Prior | None
-
-
-class Options(NamedTuple):
-    """How to fit; static under ``jit``."""
-
-    family: Family
-    e_step: EStep | None = None
-    m_step: MStep | None = None
-    accelerate: Accelerator | None = None
-    chunk_size: int | None = None
-
-
-class _Task(NamedTuple):
-    begun: EMResult  # without its history, which is written elsewhere
-    problem: Problem
-    limit: Array  # () iterations in all
-
-
-def nothing_yet(start: GMMParams, max_iter: int) -> EMResult:
-    """The result of no iterations: what :func:`go_on` takes to begin from ``start``."""
-    dtype = start.means.dtype
-    history = jnp.full(max_iter, jnp.nan, dtype)
-    return EMResult(start, jnp.asarray(-jnp.inf, dtype), history, jnp.int32(0), jnp.int32(Status.MAX_ITER))
-
-
-@partial(jax.jit, static_argnums=3)
-def _em(begun: EMResult, problem: Problem, limit: Array, options: Options) -> EMResult:
-    """:func:`go_on`, which under ``vmap`` takes lanes."""
-    if options.e_step or options.m_step:  # which may close over what the rule must not see
-        return go_on(begun, problem, limit, options)
-
-    def each(size: int, batched: Any, begun: EMResult, problem: Problem, limit: Array) -> EMResult:
-        begun, limit = lanes.repeated(size, (batched[0], batched[2]), (begun, limit))
-        per = jax.tree.map(int, batched[1])
-        return go_on_each(begun, problem, per, limit, options, jnp.ones(size, bool))
-
-    run = lanes.mapped(partial(go_on, options=options), each)
-    return cast(EMResult, run(begun, problem, limit))
-
-
-def go_on(begun: EMResult, problem: Problem, limit: Array, options: Options) -> EMResult:
-    """A result that ``limit`` iterations in all may lead to; what has stopped for another reason stays as it is."""
-    task = _Task(begun._replace(history=begun.history[:0]), problem, limit)
-    result, history = lanes.alone(_loop(options), task, begun.history)
-    return cast(EMResult, result._replace(history=history))
-
-
-def go_on_all(starts: GMMParams, problem: Problem, limit: int, options: Options) -> EMResult:
-    """:func:`go_on` from each of ``starts``, which have a leading axis, on the same rows; no histories."""
-    task = _Task(jax.vmap(partial(nothing_yet, max_iter=0))(starts), problem, jnp.int32(limit))
-    return cast(EMResult, lanes.together(_loop(options), task, _Task(0, None, None)))  # type: ignore[arg-type]
-
-
-def go_on_each(
-    begun: EMResult,
-    problem: Problem,
-    per: Problem,
-    limit: Array,
-    options: Options,
-    wanted: Array,
-    width: int | None = None,
-) -> EMResult:
-    """:func:`go_on` of those of many that are wanted; the others stay as they are.
-
-    Args:
-        begun: with a leading axis.
-        problem: what to fit, its leaves shared as ``per`` says.
-        per: for each leaf of ``problem`` how many in a row share an entry of its leading axis; 0 if all share it and it
-            has no such axis.
-        limit: with a leading axis.
-        options: how to fit.
-        wanted: with a leading axis.
-        width: how many run side by side; by default chosen from shapes and backend.
-    """
-    of_all = begun.history
-    begun = begun._replace(history=of_all[:, :0])
-    each = _Task(jax.tree.map(lambda _: 1, begun), per, 1)  # type: ignore[arg-type]
-    width = width or lanes_for(problem, begun.params.means.shape[1], bool(per.rows))
-    task = _Task(begun, problem, limit)
-    result, history = lanes.in_turn(_loop(options), task, each, begun, of_all, wanted, width)
-    return cast(EMResult, result._replace(history=history))
-
-
-def lanes_for(problem: Problem, n_components: int, is_each_its_own: bool) -> int:
-    """How many runs side by side keep the machine busy; those on the same rows share work."""
-    densities = DENSITIES_ON_CPU if jax.default_backend() == "cpu" else DENSITIES_ELSEWHERE
-    return max(1 if is_each_its_own else SHARING, densities // (problem.rows.shape[-2] * n_components))
-
-
-class _Look(NamedTuple):
-    """What a look at a mixture shows."""
-
-    frame: Frame
-    stats: Stats
-    penalty: Penalty  # of the ridge
-
-
-class _State(NamedTuple):
-    """What the loop carries: the answer so far, and what the next look at the likelihood will judge."""
-
-    result: EMResult
-    stats: Stats  # at the result
-    penalty: Penalty  # of the ridge, at the result
-    candidate: GMMParams
-    gain: Array  # () of the last accepted step
-    iteration: Array  # () int, accepted steps with the one to the candidate
-    n_plain: Array  # () int, steps of plain EM accepted in a row
-    course: Course | None
-
-
-def _loop(options: Options) -> lanes.Loop:
-    return lanes.Loop(
-        begin=partial(_begin, options),
-        advance=partial(_advance, options),
-        is_running=lambda state: state.result.status == _RUNNING,
-        entry=lambda state: (state.result.n_iter, state.result.log_likelihood),
-        finish=_finish,
-    )
-
-
-def _begin(options: Options, task: _Task) -> _State:
-    begun, start = task.begun, task.begun.params
-    is_open = begun.status == Status.MAX_ITER
-    entering = begun._replace(
-        log_likelihood=jnp.where(is_open, -jnp.inf, begun.log_likelihood + _log_prior(start, task.problem)),
-        status=jnp.where(is_open, jnp.int32(_RUNNING), begun.status),
-    )
-    empty = Stats(*(jnp.zeros_like(leaf) for leaf in (begun.log_likelihood, *start[:3])))
-    course = acceleration.begin(options.accelerate, start) if options.accelerate else None
-    candidate = _nan_unless(is_open & _is_mixture(start), start)
-    nothing = Penalty(*[jnp.zeros_like(start.covariances, shape=len(start.covariances))] * 2)
-    gain = jnp.full_like(begun.log_likelihood, jnp.inf)
-    return _State(entering, empty, nothing, candidate, gain, begun.n_iter, jnp.int32(0), course)
-
-
-def _advance(options: Options, task: _Task, state: _State) -> _State:
-    """Look at the candidate, accept or refuse it, and make the next."""
-    family, e_step, m_step, accelerate, chunk_size = options
-    x, weights, ridge, tol, prior = task.problem
-    params = state.candidate
+def task_of(steps: Steps, observations: Any, weights: Array, tol: Array) -> Task:
+    """A task; a negative row weight is NaN, and so a failure with a name."""
     weights = jnp.where(weights >= 0, weights, jnp.nan)
-
-    frame = mixture.frame(params)
-    stats = e_step(params, x, weights) if e_step else expectation.expect(params, frame, x, weights, chunk_size)
-    stats = stats._replace(log_likelihood=stats.log_likelihood + _log_prior(params, task.problem))
-    look = _Look(frame, stats, maximization.penalty(frame.factor, params.covariances))
-
-    counts = state.stats.counts[: len(params.means)]
-    allowance = maximization.ridge_allowance(state.penalty, look.penalty, counts, ridge)
-    if family.constrained:  # the start may lie outside the family, where more likelihood is to be had
-        allowance = jnp.where(state.iteration == 1, jnp.inf, allowance)
-    is_refused, state = _judge(state, look, allowance, tol, task.limit)
-
-    params, stats, course = state.result.params, state.stats, state.course
-    if accelerate and course:
-        stats, course = acceleration.extrapolate(accelerate, course, params, stats, ridge, is_refused)
-    maximize = m_step or partial(maximization.m_step, family=family, ridge=ridge, prior=prior)
-    candidate = _nan_unless(state.result.status == _RUNNING, maximize(params, stats))
-    return state._replace(candidate=candidate, course=course)
+    return Task(steps, observations, weights, weights.sum(-1), tol)
 
 
-def _finish(task: _Task, state: _State) -> EMResult:
-    result = state.result
-    return result._replace(log_likelihood=result.log_likelihood - _log_prior(result.params, task.problem))
+class State(NamedTuple):
+    """What the loop carries: the answer so far with its statistics, and the candidate that is scored next."""
+
+    params: Any
+    prepared: Any
+    stats: Any
+    objective: Array  # () log-likelihood and log prior of params, in nats; -inf before the first E-step
+    history: Array  # (max_iter,) objective before each iteration, NaN-padded
+    n_iter: Array  # () int, M-steps that led to params
+    status: Array  # () int, a Status
+    candidate: Any
+    gain: Array  # () of the last accepted step
+    n_plain: Array  # () int, steps of plain EM accepted in a row
+    acceleration: AccelerationState | None
 
 
-def _log_prior(params: GMMParams, problem: Problem) -> ArrayLike:
-    return 0.0 if problem.prior is None else priors.log_prior(params, problem.prior)
+def run(task: Task, state: State, limit: ArrayLike, accelerate: Accelerator | None) -> State:
+    """Iterate until convergence, a failure, or ``limit`` M-steps in all."""
+    iterate = partial(iterate_once, task, limit, accelerate)
+    return lax.while_loop(is_running, iterate, state)
 
 
-def _judge(state: _State, look: _Look, allowance: Array, tol: Array, limit: Array) -> tuple[Array, _State]:
-    """Whether the candidate, given a look at it, is refused; and the state that this leads to."""
-    result, candidate, stats = state.result, state.candidate, look.stats
-    is_guess = jnp.asarray(False) if state.course is None else state.course.is_guess
-    gain = stats.log_likelihood - result.log_likelihood
-    refusal = _refusal(candidate, look, gain + allowance)
-    has_ended = result.status != _RUNNING  # before, and waits for others beside it
-    is_refused = has_ended | (refusal != _RUNNING) | (is_guess & ~(gain + allowance > 0))
-    n_plain = jnp.where(is_guess, 0, state.n_plain + 1)
-    is_converged = (n_plain >= 2) & _is_converged(stats, gain, state.gain, tol)  # a guess's gain says nothing of a rate
-    status = jnp.select(
-        [has_ended, is_refused & is_guess, is_refused, is_converged, state.iteration >= limit],
-        [result.status, jnp.int32(_RUNNING), refusal, jnp.int32(Status.CONVERGED), jnp.int32(Status.MAX_ITER)],
-        jnp.int32(_RUNNING),
+def is_running(state: State) -> Array:
+    """Whether there is more to do."""
+    return state.status == Status.RUNNING
+
+
+def iterate_once(task: Task, limit: ArrayLike, accelerate: Accelerator | None, state: State) -> State:
+    """One iteration: E-step of the candidate, then everything that follows from it."""
+    steps = task.steps
+    prepared = steps.prepare(mask_stopped(is_running(state), state.candidate))
+    stats = steps.expect(prepared, task.observations, task.weights)  # E-step
+    return advance(task, state, prepared, stats, limit, accelerate)  # accept or reject, stop, M-step
+
+
+def advance(
+    task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike, accelerate: Accelerator | None
+) -> State:
+    """Accept or reject the candidate, decide whether to stop and why, and make the next candidate."""
+    had_stopped, verdict = ~is_running(state), judge(task, state, prepared, stats, limit)
+    state = accept_or_reject(state, verdict, prepared, stats)
+
+    # M-step, from the statistics or from what the accelerator makes of them
+    stats, acceleration_state = state.stats, state.acceleration
+    if accelerate is not None and acceleration_state is not None:
+        stats, acceleration_state = acceleration.propose(
+            accelerate, task.steps, acceleration_state, state.params, stats, verdict.is_rejected
+        )
+    candidate = task.steps.maximize(state.params, stats)
+
+    # A run that had stopped before keeps what it needs to resume
+    before, after = (state.candidate, state.acceleration), (candidate, acceleration_state)
+    candidate, acceleration_state = jax.tree.map(partial(jnp.where, had_stopped), before, after)
+    return state._replace(candidate=candidate, acceleration=acceleration_state)
+
+
+class Verdict(NamedTuple):
+    """What the E-step of the candidate leads to."""
+
+    is_rejected: Array  # ()
+    status: Array  # () int, RUNNING or why to stop
+    objective: Array  # () of the candidate, in nats
+    gain: Array  # () over the answer so far
+    n_iter: Array  # () int, M-steps that led to the candidate
+    n_plain: Array  # () int, steps of plain EM in a row, if it is accepted
+
+
+def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike) -> Verdict:
+    """Whether to accept the candidate, and whether to stop: on failure, convergence or the limit."""
+    steps, is_start, had_stopped = task.steps, jnp.isneginf(state.objective), ~is_running(state)
+    is_proposal = jnp.asarray(False) if state.acceleration is None else state.acceleration.is_proposal
+    n_iter = jnp.where(is_start, state.n_iter, state.n_iter + 1)
+    n_plain = jnp.where(is_proposal, 0, state.n_plain + 1)
+
+    # Accept what raises the objective, but for rounding and for what a right M-step may lower it by
+    objective = stats.log_likelihood + steps.log_prior(state.candidate)
+    gain = objective - state.objective
+    dip = jnp.asarray(allowed_dip(steps, state.prepared, prepared, state.stats), gain.dtype)
+    may_fall = (state.n_iter == 0) & ~is_start & steps.first_step_may_fall
+    rise = gain + jnp.where(may_fall, jnp.inf, jnp.where(is_start, 0, dip))
+    in_general, at_most = rounding(steps, prepared, stats, task.total_weight)
+    is_singular = _is_finite(state.candidate) & ~jnp.asarray(steps.is_valid(prepared))
+    failure = _first_of(
+        (is_singular, Status.DEGENERATE),
+        (~jnp.isfinite(objective), Status.NON_FINITE),
+        (rise < -at_most, Status.DECREASED),
+        (rise < -in_general, Status.CONVERGED),  # explained by conditioning: nothing is left to gain in this dtype
     )
-    reached = result._replace(
-        params=candidate, log_likelihood=stats.log_likelihood, n_iter=state.iteration, status=status
+    is_rejected = had_stopped | (failure != Status.RUNNING) | (is_proposal & ~(rise > 0))
+
+    # Stop; the gain of a proposal says nothing of EM's rate
+    least_gain = jnp.maximum(task.tol * task.total_weight, in_general)
+    status = _first_of(
+        (had_stopped, state.status),
+        (is_rejected & is_proposal, Status.RUNNING),
+        (is_rejected, failure),
+        ((n_plain >= 2) & has_converged(gain, state.gain, least_gain), Status.CONVERGED),
+        (n_iter >= limit, Status.MAX_ITER),
     )
-    unknown = jnp.isneginf(result.log_likelihood) & ~has_ended
-    stayed = result._replace(
-        log_likelihood=jnp.where(unknown, stats.log_likelihood, result.log_likelihood), status=status
+    return Verdict(is_rejected, status, objective, gain, n_iter, n_plain)
+
+
+def accept_or_reject(state: State, verdict: Verdict, prepared: Any, stats: Any) -> State:
+    """The state after a verdict, but for the next candidate."""
+    accepted = state.candidate, prepared, stats, verdict.objective, verdict.n_iter, verdict.gain, verdict.n_plain
+    is_unknown = jnp.isneginf(state.objective) & is_running(state)  # a start that fails is reported as it was scored
+    objective = jnp.where(is_unknown, verdict.objective, state.objective)
+    rejected = state.params, state.prepared, state.stats, objective, state.n_iter, state.gain, state.n_plain
+    params, prepared, stats, objective, n_iter, gain, n_plain = jax.tree.map(
+        partial(jnp.where, verdict.is_rejected), rejected, accepted
     )
-    iteration = state.iteration + 1
-    accepted = state._replace(
-        result=reached, stats=stats, penalty=look.penalty, gain=gain, iteration=iteration, n_plain=n_plain
-    )
-    return is_refused, jax.tree.map(partial(jnp.where, is_refused), state._replace(result=stayed), accepted)
+    history = state.history
+    if history.size:
+        history = history.at[n_iter].set(objective, mode="drop")
+    return State(
+        params, prepared, stats, objective, history, n_iter, verdict.status, state.candidate, gain, n_plain,
+        state.acceleration,
+    )  # fmt: skip
 
 
-def _nan_unless(is_wanted: Array, candidate: GMMParams) -> GMMParams:
-    """NaN where a candidate is not wanted: under ``vmap`` it comes along, and must not hold up the others' E-step."""
-    return jax.tree.map(lambda leaf: jnp.where(is_wanted, leaf, jnp.nan), candidate)
+def _first_of(*reasons: tuple[Array, ArrayLike]) -> Array:
+    """The status of the first condition that holds, RUNNING if none does, ``()`` int."""
+    conditions, statuses = zip(*reasons, strict=True)
+    return jnp.select(conditions, [jnp.int32(status) for status in statuses], jnp.int32(Status.RUNNING))
 
 
-def _is_mixture(params: GMMParams) -> Array:
-    return (params.weights >= 0).all() & (abs(params.weights.sum() - 1) < 1e-3)
+def _is_finite(params: Any) -> Array:
+    leaves = [leaf for leaf in jax.tree.leaves(params) if jnp.issubdtype(leaf.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in leaves]).all()
 
 
-def _refusal(candidate: GMMParams, look: _Look, gain: Array) -> Array:
-    """The Status to stop with before a candidate that must not be accepted, or ``_RUNNING``.
-
-    A dip that the conditioning of the candidate explains is no failure: there is nothing left to gain in this dtype.
-    """
-    d, stats = candidate.means.shape[1], look.stats
-    finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in candidate[:3]]).all()
-    return jnp.select(
-        [
-            finite & ~mixture.is_resolved(look.frame, candidate.covariances),
-            ~jnp.isfinite(stats.log_likelihood),
-            gain < -_resolution(stats, expectation.amplification(look.frame, candidate.covariances)),
-            gain < -_resolution(stats, d),
-        ],
-        [jnp.int32(s) for s in (Status.DEGENERATE, Status.NON_FINITE, Status.DECREASED, Status.CONVERGED)],
-        jnp.int32(_RUNNING),
-    )
-
-
-def _is_converged(stats: Stats, gain: Array, previous_gain: Array, tol: Array) -> Array:
-    """Whether Aitken's estimate of the remaining gain, ``gain / (1 - rate)``, is below ``tol`` per unit weight."""
-    rate = jnp.where(previous_gain == 0, 0, gain / jnp.where(previous_gain == 0, 1, previous_gain))
-    return jnp.isfinite(previous_gain) & (rate < 1) & (abs(gain) < _worthwhile(stats, tol) * (1 - rate))
-
-
-def _worthwhile(stats: Stats, tol: Array) -> Array:
-    """The least gain that is worth another iteration, ``()`` in nats."""
-    return jnp.maximum(
-        tol * stats.counts.sum(), _resolution(stats, jnp.full(1, stats.first.shape[1], stats.first.dtype))
+def begin(task: Task, start: Any, history_length: int, accelerate: Accelerator | None) -> State:
+    """The state before the first E-step; what is not known yet only has its shape."""
+    dtype = task.weights.dtype
+    shape = jax.eval_shape(task.steps.prepare, start)
+    stats = jax.eval_shape(task.steps.expect, shape, task.observations, task.weights)
+    return State(
+        params=start,
+        prepared=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shape),
+        stats=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), stats),
+        objective=jnp.asarray(-jnp.inf, dtype),
+        history=jnp.full(history_length, jnp.nan, dtype),
+        n_iter=jnp.int32(0),
+        status=jnp.int32(Status.RUNNING),
+        candidate=start,
+        gain=jnp.asarray(jnp.inf, dtype),
+        n_plain=jnp.int32(0),
+        acceleration=None if accelerate is None else acceleration.begin(accelerate, task.steps, start),
     )
 
 
-def _resolution(stats: Stats, amplification: ArrayLike) -> Array:
-    """The change in log-likelihood that rounding alone can make, ``()`` in nats.
+def resume(state: State, limit: ArrayLike) -> State:
+    """The state of a run that stopped at an earlier limit, ready to run on to a later one."""
+    goes_on = (state.status == Status.MAX_ITER) & (state.n_iter < limit)
+    return state._replace(status=jnp.where(goes_on, jnp.int32(Status.RUNNING), state.status))
 
-    A row's log-density sums squares and logarithms, each rounded; ``amplification`` ``()`` or ``(k,)`` says how many.
-    The factor is three times the worst dip seen in float32 over a range of data sets after EM had converged.
-    """
-    scale = abs(stats.log_likelihood) + jnp.sum(stats.counts[: len(stats.first)] * amplification)
-    return 4 * np.finfo(scale.dtype).eps * scale
+
+def result_of(task: Task, state: State) -> EMResult:
+    """What people get of a state."""
+    log_likelihood = state.objective - task.steps.log_prior(state.params)
+    return EMResult(state.params, log_likelihood, state.history, state.n_iter, state.status)

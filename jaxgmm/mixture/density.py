@@ -1,4 +1,4 @@
-"""The model itself: densities, posteriors and samples of a Gaussian mixture."""
+"""The model itself: densities and posteriors of a Gaussian mixture, with uniform noise or without."""
 
 import math
 from collections.abc import Callable
@@ -12,70 +12,60 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
-from ..types import GMMParams, Noise, NoisyGMMParams
-from . import noise as uniform
+from ..types import GMMParams, NoisyGMMParams
+from . import noise
+
+Params = GMMParams | NoisyGMMParams
 
 
-class Frame(NamedTuple):
-    """A mixture made ready for scoring rows: what depends on the parameters alone."""
+class Prepared(NamedTuple):
+    """A mixture prepared for scoring rows: factors and constants, computed once for all rows."""
 
     centre: Array  # (d,) subtracted from rows and means before anything else
     offsets: Array  # (k, d) means about the centre
-    factor: linalg.Factor
+    factor: linalg.Factor  # of the covariances
     log_scale: Array  # (k,) log weights_j - log |L_j| - d/2 log 2 pi
-    noise: Noise | None
-    log_noise: Array  # (0,) or (1,) log weight of the noise component
+    covariances: Array  # as of the mixture
 
 
-def frame(params: GMMParams) -> Frame:
-    """Factorise once what every block of rows needs."""
+def prepare(params: GMMParams) -> Prepared:
+    """Factors and constants of a mixture, computed once for all rows."""
     k, d = params.means.shape
     alive = params.weights > 0
     log_weights = jnp.where(alive, jnp.log(jnp.where(alive, params.weights, 1)), -jnp.inf)
-    shares = params.weights[:k] / jnp.where(alive[:k].any(), params.weights[:k].sum(), 1)
+    shares = params.weights / jnp.where(alive.any(), params.weights.sum(), 1)
     centre = linalg.computed_once(jnp.sum(shares[:, None] * params.means, axis=0))
     factor = linalg.factorize(params.covariances, d)
-    log_scale = log_weights[:k] - jnp.broadcast_to(factor.log_det, (k,)) - d / 2 * math.log(2 * math.pi)
-    noise = params.noise if isinstance(params, NoisyGMMParams) else None
-    return Frame(centre, params.means - centre[None], factor, log_scale, noise, log_weights[k:])
+    log_scale = log_weights - jnp.broadcast_to(factor.log_det, (k,)) - d / 2 * math.log(2 * math.pi)
+    return Prepared(centre, params.means - centre[None], factor, log_scale, params.covariances)
 
 
-def joint_block(frame: Frame, rows: Array) -> tuple[Array, Array]:
-    """``log p(x, z = j)`` as ``(k, n)``, and the whitened residuals ``(k, d, n)``, of centred rows ``(d, n)``.
-
-    With noise, ``(k + 1, n)``: the noise component comes last.
-    """
-    residuals = linalg.whiten(frame.factor, rows, frame.offsets)
+def joint_log_densities(prepared: Prepared, residuals: Array, rows: Array) -> Array:
+    """``log p(x, z = j)`` ``(k, n)``, from whitened residuals ``(k, d, n)`` of centred rows ``(d, n)``."""
     distance = jnp.sum(residuals**2, axis=1)
     # A row so far out that its residuals overflow to inf - inf is infinitely far, unless it is NaN itself.
     beyond = jnp.where(jnp.isnan(rows).any(0), jnp.nan, jnp.inf)
     distance = jnp.where(distance < jnp.inf, distance, beyond[None])
-    return with_noise(frame, frame.log_scale[:, None] - distance / 2, rows, frame.centre), residuals
+    return prepared.log_scale[:, None] - distance / 2
 
 
-def with_noise(frame: Frame, joint: Array, rows: Array, centre: Array) -> Array:
-    """``joint`` ``(k, n)`` of rows ``(d, n)`` about ``centre``, and that of the noise component, if there is one."""
-    if frame.noise is None:
-        return joint
-    of_noise = frame.log_noise + uniform.log_density(frame.noise, rows, centre)
-    return jnp.concatenate([joint, of_noise[None]])
-
-
-def is_resolved(frame: Frame, covariances: Array) -> Array:
+def is_resolved(prepared: Prepared) -> Array:
     """Whether every covariance is positive definite, with no variance lost in the rounding of distances, ``()``."""
-    extent = abs(frame.offsets).max(0)
+    extent = abs(prepared.offsets).max(0)
     least = (10 * np.finfo(extent.dtype).eps * extent) ** 2
-    variances = linalg.variances(covariances, len(extent))
-    return linalg.is_positive_definite(frame.factor, covariances).all() & (variances > least[None]).all()
+    variances = linalg.variances(prepared.covariances, len(extent))
+    is_definite = linalg.is_positive_definite(prepared.factor, prepared.covariances)
+    return is_definite.all() & (variances > least[None]).all()
 
 
-def amplification(frame: Frame, covariances: Array) -> Array:
+def amplification(prepared: Prepared) -> Array:
     """How many roundings of size one a row's log-density may carry under each component, ``(k,)``.
 
     From the pivots of an ill-conditioned covariance, and from whitening, linearly in distance over standard deviation.
     """
-    distances = abs(frame.offsets) / jnp.sqrt(linalg.variances(covariances, frame.offsets.shape[1]))
-    return linalg.conditioning(frame.factor, covariances) + distances.sum(1)
+    d = prepared.offsets.shape[1]
+    distances = abs(prepared.offsets) / jnp.sqrt(linalg.variances(prepared.covariances, d))
+    return linalg.conditioning(prepared.factor, prepared.covariances) + distances.sum(1)
 
 
 def chunk_rows(n_components: int, n_features: int, itemsize: int) -> int:
@@ -89,14 +79,19 @@ def chunk_rows(n_components: int, n_features: int, itemsize: int) -> int:
     return max(128, int(megabytes * 2**20) // (n_components * n_features * itemsize))
 
 
-def _by_rows(score: Callable[[Array], Array], params: GMMParams, x: Array) -> Array:
-    """``score`` of joint log-densities ``(n, k)``, in blocks of rows so that temporaries stay bounded."""
-    (n, d), ready = x.shape, frame(params)
+def by_rows(score: Callable[[Array, Array], Array], prepared: Prepared, x: Array) -> Array:
+    """``score`` of joint log-densities ``(k, n)`` and centred rows ``(d, n)``, in blocks of rows to bound memory.
+
+    ``score`` returns arrays with the rows in front.
+    """
 
     def block(rows: Array) -> Array:
-        return score(joint_block(ready, (rows - ready.centre[None]).T)[0].T)
+        centred = (rows - prepared.centre[None]).T
+        residuals = linalg.whiten(prepared.factor, centred, prepared.offsets)
+        return score(joint_log_densities(prepared, residuals, centred), centred)
 
-    size = chunk_rows(params.means.shape[0], d, x.dtype.itemsize)
+    (n, d), k = x.shape, len(prepared.offsets)
+    size = chunk_rows(k, d, x.dtype.itemsize)
     whole = n // size * size
     if whole == 0:
         return block(x)
@@ -105,20 +100,41 @@ def _by_rows(score: Callable[[Array], Array], params: GMMParams, x: Array) -> Ar
     return scores if whole == n else jnp.concatenate([scores, block(x[whole:])])
 
 
-_joint_log_prob = jax.jit(partial(_by_rows, lambda joint: joint))
-_log_prob = jax.jit(partial(_by_rows, partial(jax.nn.logsumexp, axis=1)))
+def log_densities(prepared: Prepared, x: Array) -> Array:
+    """``log p(x)`` ``(n,)`` of rows ``(n, d)`` under a prepared mixture."""
+    return by_rows(lambda joint, _: jax.nn.logsumexp(joint, axis=0), prepared, x)
+
+
+def _scores(score: Callable[[Array], Array], params: Params, x: Array) -> Array:
+    """``score`` of joint log-densities ``(n, k)``, those of the noise, if there is any, in one more column."""
+    prepared = prepare(checks.mixture_of(params))
+
+    def with_noise(joint: Array, centred: Array) -> Array:
+        if isinstance(params, NoisyGMMParams):
+            log_clean, log_noise = noise.log_weights(params.noise_weight)
+            outlying = log_noise + noise.log_density(params.noise, centred, prepared.centre)
+            joint = jnp.concatenate([log_clean + joint, outlying[None]])
+        return score(joint.T)
+
+    return by_rows(with_noise, prepared, x)
+
+
+_joint_log_prob = jax.jit(partial(_scores, lambda joint: joint))
+_log_prob = jax.jit(partial(_scores, partial(jax.nn.logsumexp, axis=1)))
 
 
 @jax.jit
-def _responsibilities(params: GMMParams, x: Array) -> Array:
+def _responsibilities(params: Params, x: Array) -> Array:
+    shares = noise.all_weights(params)
+
     def posterior(joint: Array) -> Array:
-        hopeless = jnp.isneginf(joint).all(1, keepdims=True)
-        return jnp.where(hopeless, params.weights[None], jax.nn.softmax(jnp.where(hopeless, 0, joint), axis=1))
+        says_nothing = jnp.isneginf(joint).all(1, keepdims=True)
+        return jnp.where(says_nothing, shares[None], jax.nn.softmax(jnp.where(says_nothing, 0, joint), axis=1))
 
-    return _by_rows(posterior, params, x)
+    return _scores(posterior, params, x)
 
 
-def joint_log_prob(params: GMMParams, x: ArrayLike) -> Array:
+def joint_log_prob(params: Params, x: ArrayLike) -> Array:
     r"""Log joint density of each row and each component.
 
     .. math:: \log p(x, z = j) = \log \phi_j + \log N(x \mid \mu_j, \Sigma_j)
@@ -128,7 +144,7 @@ def joint_log_prob(params: GMMParams, x: ArrayLike) -> Array:
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
 
     Returns:
-        ``(n, k)`` in nats; -inf for a component of weight zero.
+        ``(n, k)`` in nats; -inf for a component of weight zero. With noise ``(n, k + 1)``, the noise last.
 
     Raises:
         TypeError: if an argument is not numeric.
@@ -147,7 +163,7 @@ def joint_log_prob(params: GMMParams, x: ArrayLike) -> Array:
     return _joint_log_prob(params, x)
 
 
-def log_prob(params: GMMParams, x: ArrayLike) -> Array:
+def log_prob(params: Params, x: ArrayLike) -> Array:
     r"""Log density of each row.
 
     .. math:: \log p(x) = \log \sum_j \phi_j N(x \mid \mu_j, \Sigma_j)
@@ -178,7 +194,7 @@ def log_prob(params: GMMParams, x: ArrayLike) -> Array:
     return _log_prob(params, x)
 
 
-def responsibilities(params: GMMParams, x: ArrayLike) -> Array:
+def responsibilities(params: Params, x: ArrayLike) -> Array:
     r"""Posterior probability of each component given each row.
 
     .. math:: w_j = p(z = j \mid x) = \frac{\phi_j N(x \mid \mu_j, \Sigma_j)}{\sum_l \phi_l N(x \mid \mu_l, \Sigma_l)}
@@ -188,8 +204,8 @@ def responsibilities(params: GMMParams, x: ArrayLike) -> Array:
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
 
     Returns:
-        ``(n, k)``, rows summing to one. A row whose density underflows under every component says nothing about z: it
-        gets the mixing proportions. A row with NaN gets NaN.
+        ``(n, k)``, rows summing to one; with noise ``(n, k + 1)``, the noise last. A row whose density underflows under
+        every component says nothing about z: it gets the mixing proportions. A row with NaN gets NaN.
 
     Raises:
         TypeError: if an argument is not numeric.
@@ -208,7 +224,7 @@ def responsibilities(params: GMMParams, x: ArrayLike) -> Array:
     return _responsibilities(params, x)
 
 
-def predict(params: GMMParams, x: ArrayLike) -> Array:
+def predict(params: Params, x: ArrayLike) -> Array:
     r"""Most probable component of each row.
 
     .. math:: \hat z = \arg\max_j p(z = j \mid x)
@@ -232,54 +248,5 @@ def predict(params: GMMParams, x: ArrayLike) -> Array:
     """
     posterior = responsibilities(params, x)
     label = jnp.argmax(posterior, axis=1)
-    return jnp.where(jnp.isnan(posterior).any(1) | (label >= params.means.shape[0]), -1, label)
-
-
-def sample(key: Array, params: GMMParams, n: int) -> tuple[Array, Array]:
-    r"""Draw rows and the components they came from.
-
-    .. math:: z \sim \mathrm{Multinomial}(\phi), \quad x \mid z = j \sim N(\mu_j, \Sigma_j)
-
-    Args:
-        key: a JAX random key.
-        params: the mixture, k components in d features.
-        n: how many rows; static under ``jit``.
-
-    Returns:
-        ``x`` ``(n, d)`` and ``labels`` ``(n,)`` int, -1 for the noise component.
-
-    Raises:
-        TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together or ``n`` is negative.
-
-    Example:
-        >>> import jax
-        >>> import jax.numpy as jnp
-        >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1)))
-        >>> x, labels = sample(jax.random.key(0), params, 3)
-        >>> x.shape, labels.shape
-        ((3, 1), (3,))
-    """
-    params = checks.as_params(params)
-    dtype = jnp.result_type(*params[:3])
-    return _sample(key, jax.tree.map(lambda leaf: leaf.astype(dtype), params), checks.as_integer(n, "n", 0))
-
-
-@partial(jax.jit, static_argnames="n")
-def _sample(key: Array, params: GMMParams, n: int) -> tuple[Array, Array]:
-    k, d = params.means.shape
-    label_key, noise_key, region_key = jax.random.split(key, 3)
-    labels = jax.random.categorical(label_key, jnp.log(params.weights), shape=(n,))
-    noise = jax.random.normal(noise_key, (n, d), params.means.dtype)
-    root = linalg.factorize(params.covariances, d).root
-    root = jnp.broadcast_to(root, (k, *root.shape[1:]))
-
-    def draw(label: Array, noise: Array) -> Array:
-        spread = root[label] * noise if root.ndim == 2 else linalg.einsum("de,e->d", root[label], noise)
-        return params.means[label] + spread
-
-    x = lax.map(lambda row: draw(*row), (jnp.minimum(labels, k - 1), noise), batch_size=1024)
-    if not isinstance(params, NoisyGMMParams):
-        return x, labels
-    of_noise = labels == k
-    return jnp.where(of_noise[:, None], uniform.draw(region_key, params.noise, n), x), jnp.where(of_noise, -1, labels)
+    n_components = checks.mixture_of(params).means.shape[0]
+    return jnp.where(jnp.isnan(posterior).any(1) | (label >= n_components), -1, label)

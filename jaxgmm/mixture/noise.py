@@ -1,4 +1,4 @@
-"""A noise component: rows uniform over a region, for what belongs to no cluster."""
+"""Uniform noise beside a mixture: a region, its density, and draws from it."""
 
 from functools import partial
 
@@ -8,7 +8,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from .. import checks
+from .. import checks, linalg
 from ..types import GMMParams, Noise, NoisyGMMParams
 
 
@@ -97,7 +97,8 @@ def with_noise(params: GMMParams, noise: Noise, weight: ArrayLike = 0.05) -> Noi
         weight: its weight, in 0..1.
 
     Returns:
-        :class:`NoisyGMMParams`, which every function takes in place of :class:`GMMParams`.
+        :class:`NoisyGMMParams`, which every function takes in place of :class:`GMMParams`; what noise there was already
+        is replaced.
 
     Raises:
         TypeError: if an argument is not of its type.
@@ -114,14 +115,26 @@ def with_noise(params: GMMParams, noise: Noise, weight: ArrayLike = 0.05) -> Noi
     Reference:
         Fraley & Raftery (1998), How many clusters? Which clustering method? Answers via model-based cluster analysis.
     """
-    params = checks.as_params(params)
-    weight = jnp.asarray(checks.non_negative(weight, "weight"), params.weights.dtype)
+    mixture = checks.mixture_of(checks.as_params(params))
+    weight = jnp.asarray(checks.non_negative(weight, "weight"), mixture.weights.dtype)
     if checks.is_concrete(weight) and float(weight) > 1:
         raise ValueError(f"weight: expected a share in 0..1, got {float(weight)}")
-    weights = jnp.concatenate([(1 - weight) * params.weights, weight[None]])
-    noisy = NoisyGMMParams(weights, params.means, params.covariances, noise)
-    checks.as_params(noisy)
+    noisy: NoisyGMMParams = checks.as_params(NoisyGMMParams(mixture, weight, noise))
     return noisy
+
+
+def log_weights(noise_weight: Array) -> tuple[Array, Array]:
+    """``log (1 - w)`` and ``log w`` of the weight w of noise, -inf for zero."""
+    shares = jnp.stack([1 - noise_weight, noise_weight])
+    logs = jnp.where(shares > 0, jnp.log(jnp.where(shares > 0, shares, 1)), -jnp.inf)
+    return logs[0], logs[1]
+
+
+def all_weights(params: GMMParams | NoisyGMMParams) -> Array:
+    """Mixing proportions ``(k,)``; with noise ``(k + 1,)``, those of the components scaled and that of the noise."""
+    if not isinstance(params, NoisyGMMParams):
+        return params.weights
+    return jnp.concatenate([(1 - params.noise_weight) * params.mixture.weights, params.noise_weight[None]])
 
 
 def log_density(noise: Noise, rows: Array, centre: Array) -> Array:
@@ -132,7 +145,7 @@ def log_density(noise: Noise, rows: Array, centre: Array) -> Array:
     inside = ((rows >= lower[:, None]) & (rows <= upper[:, None])).all(0)
     if noise.faces.shape[0]:
         normals, offsets = noise.faces[:, :-1], noise.faces[:, -1]
-        beyond = normals @ rows + (offsets + normals @ centre)[:, None]
+        beyond = linalg.matmul(normals, rows) + (offsets + linalg.matmul(normals, centre))[:, None]
         inside = inside & (beyond <= 0).all(0)
     density = jnp.where(inside, -noise.log_volume, -jnp.inf)
     return jnp.where(jnp.isnan(rows).any(0), jnp.nan, density)
@@ -163,7 +176,8 @@ def draw(key: Array, noise: Noise, n: int) -> Array:
 def rescaled(noise: Noise, shift: Array, scale: Array) -> Noise:
     """The region in units ``(x - shift) / scale``."""
     normals = noise.faces[:, :-1]
-    faces = jnp.concatenate([normals * scale[None], (noise.faces[:, -1] + normals @ shift)[:, None]], axis=1)
+    moved = noise.faces[:, -1] + linalg.matmul(normals, shift)
+    faces = jnp.concatenate([normals * scale[None], moved[:, None]], axis=1)
     return Noise(
         (noise.lower - shift) / scale, (noise.upper - shift) / scale, faces, noise.log_volume - jnp.log(scale).sum()
     )

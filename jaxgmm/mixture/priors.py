@@ -7,16 +7,17 @@ from jax.typing import ArrayLike
 from .. import checks, linalg
 from ..covariance.families import FULL, Family
 from ..types import GMMParams, Prior, Stats
+from . import moments
 
 
 def with_prior_mean(params: GMMParams, stats: Stats, prior: Prior, alive: Array) -> Stats:
     """Stats in which the prior on each mean counts for what it is as good as: ``shrinkage`` rows at the prior mean."""
-    k, ndim = params.means.shape[0], stats.second.ndim
+    ndim = stats.second.ndim
     away = prior.mean[None] - params.means
     shrinkage = jnp.where(alive, prior.shrinkage, 0)
     square = linalg.outer_square(away, ndim) * shrinkage.reshape(-1, *(1,) * (ndim - 1))
     return stats._replace(
-        counts=stats.counts.at[:k].add(shrinkage),
+        counts=stats.counts + shrinkage,
         first=stats.first + shrinkage[:, None] * away,
         second=stats.second + linalg.pool(square, stats.second.shape),
     )
@@ -67,7 +68,7 @@ def log_prior(params: GMMParams, prior: Prior) -> Array:
     prior = checks.as_prior(prior, params.means)
     k, d = params.means.shape
     factor = linalg.factorize(params.covariances, d)
-    alive = params.weights[:k] > 0
+    alive = params.weights > 0
     away = linalg.whiten(factor, prior.mean[:, None], params.means)[:, :, 0]
     of_weights = (prior.concentration - 1) * jnp.log(jnp.where(params.weights > 0, params.weights, 1))
     of_means = jnp.broadcast_to(factor.log_det, (k,)) + prior.shrinkage / 2 * (away**2).sum(1)
@@ -111,11 +112,8 @@ def default_prior(
     x = checks.as_rows(x)
     d = x.shape[1]
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
-    x = jnp.where((weights > 0)[:, None], x, 0)
-    total = weights.sum()
-    mean = linalg.einsum("n,nd->d", weights / total, x)
-    away = jnp.where((weights > 0)[:, None], x - mean[None], 0)
-    scatter = linalg.einsum("n,nd,ne->de", weights, away, away)
+    total, rows = weights.sum(), moments.weighted(x, weights)
+    scatter = total * moments.covariance(rows)
     scale = scatter / (total - 1) / jnp.asarray(n_components, x.dtype) ** (2 / d)
     dof: float = d + 2
     structure = family.structure(2, d)
@@ -125,4 +123,4 @@ def default_prior(
         shared = jnp.trace(scale) / d / (d if structure[1] == 1 else 1)
         scale = shared * jnp.eye(d, dtype=x.dtype)
     one = jnp.ones((), x.dtype)
-    return Prior(one, mean, 0.01 * one, dof * one, scale)
+    return Prior(one, rows.mean, 0.01 * one, dof * one, scale)

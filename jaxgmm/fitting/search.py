@@ -1,0 +1,182 @@
+"""The compiled part of a search: one family, all numbers of components, all starts, in one program.
+
+Families that are stored alike share the program: which of them to fit is a traced number. A mixture of k components has
+weight zero beyond k, so that all numbers of components have the same shapes.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import Array, lax
+
+from ..covariance.families import Family, one_of
+from ..loop.accelerators import momentum
+from ..mixture.density import chunk_rows, log_prob, responsibilities
+from ..mixture.units import standardise_prior
+from ..steps.maximization import from_responsibilities
+from ..types import EMResult, FitResult, GMMParams, Prior, is_usable
+from .criteria import aic_from, bic_from, log_certainty
+from .restarts import Rules, successive_halving
+from .standard import StandardProblem, gaussian_task, restore, standard_problem
+
+N_FOLDS = 10
+N_LANES = 12  # fill the vector units; more would wait for each other
+RULES = Rules(first=10, keep=3, n_lanes=N_LANES, trusted=1)  # from mclust's partition, the first, EM goes to the end
+
+PriorRule = Callable[..., Prior]  # (x, n_components, weights, family=) -> Prior
+
+
+class Criterion(NamedTuple):
+    """What the best model of a search has least of.
+
+    Example:
+        Hannan and Quinn's criterion:
+
+        >>> import numpy as np
+        >>> import jaxgmm
+        >>> def value(n_parameters, log_likelihood, log_n, term):
+        ...     return 2 * n_parameters * np.log(log_n) - 2 * log_likelihood
+        >>> hqc = Criterion("hqc", value)
+        >>> x = jaxgmm.datasets.load_faithful().x
+        >>> jaxgmm.select(jax.random.key(0), x, [2, 3], families=["EEE"], criterion=hqc, n_init=2).k
+        3
+    """
+
+    name: str
+    value: Callable[..., Any]  #: (n_parameters, log_likelihood, log_n, term) -> smaller is better, in doubled nats
+    term: Callable[..., Array] | None = None  #: (params, x, weights) -> () what it asks for beside the likelihood
+    is_held_out: bool = False  #: whether its term is the log-likelihood of rows held out, over ten folds
+
+
+CRITERIA = {
+    criterion.name: criterion
+    for criterion in (
+        Criterion("bic", lambda count, log_likelihood, log_n, _: bic_from(count, log_likelihood, log_n)),
+        Criterion("icl", lambda count, log_lik, log_n, term: bic_from(count, log_lik, log_n) - 2 * term, log_certainty),
+        Criterion("aic", lambda count, log_likelihood, log_n, _: aic_from(count, log_likelihood)),
+        Criterion("cv", lambda count, log_likelihood, log_n, term: -2 * term, is_held_out=True),
+    )
+}
+
+
+class Data(NamedTuple):
+    """What a search works on."""
+
+    x: Array  # (n, d)
+    weights: Array  # (n,)
+    sample: Array  # (m,) indices of rows that starts are made from
+    fold_of: Array  # (n,) int
+    ridge: Array  # ()
+    tol: Array  # ()
+    prior: Prior | None  # the same for all models
+
+
+class Search(NamedTuple):
+    """What to search; static under ``jit``."""
+
+    numbers: tuple[int, ...]  # of components
+    families: tuple[Family, ...]  # stored alike
+    max_iter: int
+    criterion: Criterion
+    prior_rule: PriorRule | None
+
+
+class FamilyModels(NamedTuple):
+    """The models of one family, one for each number of components."""
+
+    models: tuple[EMResult, ...]  # each the best of its restarts
+    objectives: Array  # (K,) log-likelihood and log prior density
+    labels: Array  # (K, m) of the sample of rows
+    log_likelihoods: Array  # (K,)
+    statuses: Array  # (K,)
+    failed: Array  # (K,) restarts
+    terms: Array  # (K,) of the criterion
+
+
+@partial(jax.jit, static_argnums=3)
+def search_family(data: Data, labels: Array, which: Array, search: Search) -> FamilyModels:
+    """The best of all starts for each number of components, of the family at the place ``which``.
+
+    Args:
+        data: what to work on.
+        labels: ``(K, starts, m)`` partitions of the sample to start from.
+        which: ``()`` int, of ``search.families``.
+        search: what to search.
+    """
+    fit = partial(_fit_all_numbers, data, labels, which, search)
+    (best, _, statuses), objectives = fit(data.weights)
+    clusters = lax.map(lambda params: responsibilities(params, data.x[data.sample]).argmax(1), best.params)
+    models = tuple(_model(best, index, number) for index, number in enumerate(search.numbers))
+    failed = (~is_usable(statuses)).sum(1)
+    terms = _terms(data, search, fit, best)
+    return FamilyModels(models, objectives, clusters, best.log_likelihood, best.status, failed, terms)
+
+
+def _fit_all_numbers(
+    data: Data, labels: Array, which: Array, search: Search, weights: Array
+) -> tuple[FitResult, Array]:
+    """The best of all starts for each number of components, with these row weights, and the objectives ``(K,)``."""
+    family, most, d = one_of(search.families, which), max(search.numbers), data.x.shape[1]
+    per_feature = jnp.asarray([member.scale_equivariant for member in search.families])[which]
+    problem = standard_problem(data.x, weights, data.ridge, data.prior, family.structure(most, d), per_feature)
+    rows, row_weights = problem.observations.x[data.sample], weights[data.sample]
+
+    def start(labels: Array) -> GMMParams:
+        one_hot = jax.nn.one_hot(labels, most, dtype=rows.dtype)
+        return from_responsibilities(rows, one_hot, row_weights, family=family, ridge=problem.ridge)
+
+    # One task for each number of components; they differ in their priors alone
+    if search.prior_rule is not None:
+        problem = problem._replace(prior=_priors(data, which, search, weights, problem))
+    chunk_size = chunk_rows(most * N_LANES, d, data.x.dtype.itemsize)
+    tasks = gaussian_task(problem, family, data.tol, chunk_size)
+    stacked = {id(leaf) for leaf in jax.tree.leaves(problem.prior)} if search.prior_rule is not None else set()
+    in_axes = jax.tree.map(lambda leaf: 0 if id(leaf) in stacked else None, tasks)
+
+    # Restarts, and back to the features' own units
+    starts = jax.vmap(jax.vmap(start))(labels)
+    best = successive_halving(tasks, in_axes, starts, search.max_iter, RULES, momentum())
+    objective = jax.vmap(lambda task, r: r.log_likelihood + task.steps.log_prior(r.params), (in_axes, 0))
+    return jax.vmap(lambda result: restore(result, problem, True))(best), objective(tasks, best.best)
+
+
+def _priors(data: Data, which: Array, search: Search, weights: Array, problem: StandardProblem) -> Prior:
+    """The prior of each number of components, by the rule, in standard units."""
+    rule = search.prior_rule
+    assert rule is not None
+    rules = [lambda k, family=family: rule(data.x, k, weights, family=family) for family in search.families]
+
+    def prior_of(number: Array) -> Prior:
+        return standardise_prior(lax.switch(which, rules, number), problem.units)
+
+    return jax.vmap(prior_of)(jnp.asarray(search.numbers))
+
+
+def _terms(data: Data, search: Search, fit: Callable[[Array], tuple[FitResult, Array]], best: EMResult) -> Array:
+    """What the criterion asks of each model beside its likelihood, ``(K,)``."""
+    weights, criterion = data.weights, search.criterion
+
+    def held_out(fold: Array) -> Array:
+        is_held = data.fold_of == fold
+        result = fit(jnp.where(is_held, 0, weights))[0].best
+        log_likelihood = lax.map(
+            lambda params: jnp.where(is_held & (weights > 0), weights * log_prob(params, data.x), 0).sum(),
+            result.params,
+        )
+        return jnp.where(is_usable(result.status), log_likelihood, jnp.nan)
+
+    if criterion.is_held_out:
+        return lax.map(held_out, jnp.arange(N_FOLDS)).sum(0)
+    if criterion.term is not None:
+        return lax.map(lambda params: criterion.term(params, data.x, weights), best.params)
+    return jnp.zeros_like(best.log_likelihood)
+
+
+def _model(results: EMResult, index: int, k: int) -> EMResult:
+    """One of several results, with its first k components alone: those beyond have weight zero."""
+    result: EMResult = jax.tree.map(lambda leaf: leaf[index], results)
+    weights, means, covariances = result.params
+    return result._replace(params=GMMParams(weights[:k], means[:k], covariances[:k]))

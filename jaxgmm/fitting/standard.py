@@ -1,0 +1,103 @@
+"""The problem of fitting a Gaussian mixture in standard units, and its answer in the features' own."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+
+from .. import linalg
+from ..covariance.families import Family
+from ..loop.driver import Task, task_of
+from ..mixture.units import Scale, restore_params, standardisation, standardise_prior, standardise_rows
+from ..steps.gaussian import gaussian_steps
+from ..steps.noisy import noisy_steps
+from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Observations, Prior
+from .spurious import is_spurious, spurious_limits
+
+
+class StandardProblem(NamedTuple):
+    """Rows, their weights, ridge and prior in standard units, and the units."""
+
+    observations: Observations
+    weights: Array  # (n,)
+    ridge: Array  # () added to variances
+    prior: Prior | None
+    units: Scale
+
+
+def standard_problem(
+    x: Array,
+    weights: Array,
+    ridge: Array,
+    prior: Prior | None,
+    structure: tuple[int, ...],
+    per_feature: bool | Array,
+    is_relative: bool = True,
+) -> StandardProblem:
+    """Rows ``(n, d)``, a ridge and a prior in standard units.
+
+    Args:
+        x: ``(n, d)`` rows.
+        weights: ``(n,)`` row weights >= 0.
+        ridge: ``()`` relative to the variance of the feature that has least of it, or in standard units squared.
+        prior: in the features' own units.
+        structure: the shape that covariances are stored in.
+        per_feature: whether each feature has a unit of its own; otherwise one serves all.
+        is_relative: what the ridge is.
+    """
+    units = standardisation(x, weights, per_feature)
+    observations = standardise_rows(Observations(x), weights, units)
+    if is_relative:
+        ridge = _relative_ridge(observations.x, weights, ridge, structure)
+    prior = None if prior is None else standardise_prior(prior, units)
+    return StandardProblem(observations, weights, ridge, prior, units)
+
+
+def _relative_ridge(x: Array, weights: Array, ridge: Array, structure: tuple[int, ...]) -> Array:
+    """The ridge times the least feature's variance, no less than what can be told from none in this dtype."""
+    variances = linalg.einsum("n,nd->d", weights / weights.sum(), x**2)
+    ridge = (
+        ridge * jnp.where(variances > 0, variances, 1).min()
+    )  # in one common unit, small features have less than one
+    if len(structure) == 3:  # a matrix can be singular unnoticed, see linalg.is_positive_definite
+        ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * x.shape[1] * np.finfo(x.dtype).eps), 0)
+    return ridge
+
+
+def gaussian_task(
+    problem: StandardProblem, family: Family, tol: Array, chunk_size: int | None, has_noise: bool = False
+) -> Task:
+    """EM of a family on a problem, spurious maxima told from others."""
+    limits = spurious_limits(problem.observations, problem.weights, problem.ridge)
+    steps = gaussian_steps(family, problem.ridge, problem.prior, chunk_size)
+    steps = steps._replace(is_spurious=Partial(is_spurious, limits))
+    if has_noise:
+        steps = noisy_steps(steps, 1.0 if problem.prior is None else problem.prior.concentration)
+    return task_of(steps, problem.observations, problem.weights, tol)
+
+
+def restore(result: FitResult, problem: StandardProblem, sort: bool, noise: Noise | None = None) -> FitResult:
+    """A result in the features' own units, its components by decreasing weight if asked for.
+
+    The noise comes back as the caller gave it: there and back, rounding would move its edge over a row.
+    """
+    best, log_jacobian = result.best, problem.weights.sum() * jnp.log(problem.units.scale).sum()
+    mixture = best.params.mixture if isinstance(best.params, NoisyGMMParams) else best.params
+    params: Any = restore_params(mixture, problem.units)
+    params = _largest_first(params) if sort else params
+    if isinstance(best.params, NoisyGMMParams):
+        params = NoisyGMMParams(params, best.params.noise_weight, best.params.noise if noise is None else noise)
+    best = best._replace(
+        params=params, log_likelihood=best.log_likelihood - log_jacobian, history=best.history - log_jacobian
+    )
+    return FitResult(best, result.log_likelihoods - log_jacobian, result.statuses)
+
+
+def _largest_first(params: GMMParams) -> GMMParams:
+    """The same mixture, its components by decreasing weight."""
+    order = jnp.argsort(-params.weights)
+    is_shared = params.covariances.shape[0] == 1
+    covariances = params.covariances if is_shared else params.covariances[order]
+    return GMMParams(params.weights[order], params.means[order], covariances)

@@ -1,0 +1,50 @@
+"""Where the restarts of a fit begin: a sample of rows, and seedings that take turns."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from ..covariance.families import Family
+from ..loop.batching import take
+from ..seeding import Seeding
+from ..steps.maximization import from_responsibilities
+from .standard import StandardProblem
+
+SAMPLE_ROWS = 8192  # rows that seeding looks at, at most unless components are many
+
+
+def sample_rows(key: Array, problem: StandardProblem, n_components: int) -> StandardProblem:
+    """The problem on rows drawn by weight, where there are many."""
+    weights, d = problem.weights, problem.observations.x.shape[1]
+    most = max(SAMPLE_ROWS, 32 * n_components)
+    if len(weights) <= most:
+        return problem
+    size = int(np.clip(32 * n_components * d, SAMPLE_ROWS // 2, most))  # few parameters need fewer
+    drawn = jax.random.choice(key, len(weights), (size,), p=weights / weights.sum())
+    return problem._replace(observations=take(problem.observations, drawn), weights=jnp.ones(size, weights.dtype))
+
+
+def gaussian_starts(
+    keys: Array, problem: StandardProblem, n_components: int, family: Family, seedings: tuple[Seeding, ...]
+) -> Any:
+    """Mixtures to start from, one for each key."""
+    x, weights = problem.observations.x, problem.weights
+    drawn = draw_in_turn(keys, x, weights, n_components, seedings)
+    responsibilities = [values for values in drawn if isinstance(values, jax.Array)]
+    starts = [values for values in drawn if not isinstance(values, jax.Array)]
+    if responsibilities:
+        estimate = partial(from_responsibilities, weights=weights, family=family, ridge=problem.ridge)
+        starts.append(jax.vmap(partial(estimate, x))(jnp.concatenate(responsibilities)))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *starts)
+
+
+def draw_in_turn(keys: Array, x: Any, weights: Array, n_components: int, seedings: tuple[Seeding, ...]) -> list[Any]:
+    """What each seeding returns for its share of the keys, stacked."""
+    return [
+        jax.vmap(lambda key, seeding=seeding: seeding(key, x, weights, n_components))(keys[turn :: len(seedings)])
+        for turn, seeding in enumerate(seedings[: len(keys)])
+    ]

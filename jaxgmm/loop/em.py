@@ -1,0 +1,118 @@
+"""``em``: the loop from a given start, with the model that the arguments say."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.typing import ArrayLike
+
+from .. import checks
+from ..covariance.families import Family
+from ..steps.contract import Steps
+from ..steps.options import model_and_rows
+from ..types import EMResult, Prior
+from .accelerators import Accelerator
+from .driver import begin, result_of, run, task_of
+
+EStep = Callable[[Any, Array, Array], Any]
+MStep = Callable[[Any, Any], Any]
+
+
+def em(
+    params: Any,
+    x: Any,
+    weights: ArrayLike | None = None,
+    *,
+    steps: Steps | None = None,
+    family: Family | None = None,
+    ridge: ArrayLike | None = None,
+    prior: Prior | None = None,
+    tol: ArrayLike = 1e-6,
+    max_iter: int = 1000,
+    e_step: EStep | None = None,
+    m_step: MStep | None = None,
+    accelerate: Accelerator | None = None,
+    chunk_size: int | None = None,
+) -> EMResult:
+    r"""Fit a mixture by expectation-maximisation from a given start.
+
+    .. math:: \theta_{t+1} = \mathrm{m\_step}(\theta_t, \mathrm{e\_step}(\theta_t, x, w))
+
+    Stops when the estimated remaining gain in log-likelihood per unit weight is below ``tol``: with gains :math:`a_t =
+    l_t - l_{t-1}` and rate :math:`q = a_{t+1} / a_t` it is :math:`a_{t+1} / (1 - q)`, so a plateau is not mistaken for
+    the top. The log-likelihood never decreases beyond rounding, except that a ridge may let it dip by as much as its
+    penalty gains. Values are not checked here: NaN in ``x``, negative weights or a start that is no mixture come back
+    as a :class:`Status`, with the last good parameters.
+
+    Works under ``jit``, and under ``vmap`` over starts, weights and data sets, where all run until the last has ended,
+    and one that fails leaves the others alone; for thousands of small fits see :func:`jaxgmm.em_batch`. Where data sets
+    are spread over devices, use ``jax.shard_map`` with ``check_vma=False``: each device then runs its own. The loop's
+    length is not known in advance, so reverse-mode ``grad`` does not pass through it; forward mode does.
+
+    Args:
+        params: the start, k components in d features, stored as ``family`` stores them; with ``steps``, parameters of
+            that model.
+        x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`Observations`; with ``steps``, any pytree of arrays with
+            the rows in front.
+        weights: ``(n,)`` row weights >= 0; default one each.
+        steps: the functions of another model, or of this one changed, see :class:`Steps`. Goes without ``family``,
+            ``ridge``, ``prior``, ``e_step`` and ``m_step``.
+        family: the covariance family of the default M-step, default :data:`FULL`; static under ``jit``.
+        ridge: added to covariances by the default M-step, in the features' units squared; default 0.
+        prior: of the default M-step, see :class:`jaxgmm.Prior`. What rises, and what ``history`` and ``tol`` are about,
+            is then the log-likelihood plus the log prior density; ``log_likelihood`` of the result stays the former.
+        tol: gain per unit weight, in nats, that is not worth another iteration; what the dtype cannot resolve never is.
+        max_iter: most M-steps to take; static under ``jit``.
+        e_step: ``(params, x, weights) -> Stats`` of all rows; default :func:`jaxgmm.e_step`. Static: pass the same
+            function again, not a new lambda, or it compiles again. Goes without ``chunk_size``.
+        m_step: ``(params, stats) -> GMMParams``; default :func:`jaxgmm.m_step` with ``family``, ``ridge`` and
+            ``prior``, which it goes without. Static likewise.
+        accelerate: such as :func:`jaxgmm.acceleration.momentum`: proposes parameters beyond EM's next step, which takes
+            far fewer steps where EM is slow. A proposal costs an E-step, and is accepted only where the objective is no
+            lower. Static likewise.
+        chunk_size: rows in a chunk of the E-step; by default chosen from shapes and backend. Static likewise.
+
+    Returns:
+        :class:`EMResult`; ``describe(result.status)`` says why it stopped.
+
+    Raises:
+        TypeError: if an argument is not numeric, or ``family`` is no :class:`Family`.
+        ValueError: if shapes or options do not go together, or ``tol``, ``ridge`` or ``max_iter`` is negative.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxgmm
+        >>> x = jnp.array([0.0, 1.0, 9.0, 10.0])
+        >>> start = jaxgmm.GMMParams(jnp.array([0.5, 0.5]), jnp.array([[1.0], [8.0]]), jnp.ones((2, 1, 1)))
+        >>> result = em(start, x)
+        >>> result.params.means.round(3).tolist(), jaxgmm.Status(int(result.status)).name
+        ([[0.5], [9.5]], 'CONVERGED')
+
+    Reference:
+        Dempster, Laird & Rubin (1977); Boehning et al. (1994), The distribution of the likelihood ratio for mixtures of
+        densities from the one-parameter exponential family, for the stopping rule.
+    """
+    arguments = model_and_rows(
+        params, x, weights, steps=steps, family=family, ridge=ridge, prior=prior, e_step=e_step, m_step=m_step,
+        chunk_size=chunk_size,
+    )  # fmt: skip
+    tol = jnp.asarray(checks.non_negative(tol, "tol"), arguments[-1].dtype)
+    return _em(*arguments, tol, checks.as_integer(max_iter, "max_iter", 0), accelerate)
+
+
+@partial(jax.jit, static_argnames=("max_iter", "accelerate"))
+def _em(
+    steps: Steps,
+    params: Any,
+    observations: Any,
+    weights: Array,
+    tol: Array,
+    max_iter: int,
+    accelerate: Accelerator | None,
+) -> EMResult:
+    task = task_of(steps, observations, weights, tol)
+    state = begin(task, params, max_iter, accelerate)
+    return result_of(task, run(task, state, max_iter, accelerate))

@@ -1,0 +1,53 @@
+"""Standard units: the map ``x -> (x - shift) / scale``, and what it does to rows, mixtures and priors."""
+
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+from jax import Array
+
+from .. import linalg
+from ..types import GMMParams, NoisyGMMParams, Observations, Prior
+from . import moments, noise
+
+
+class Scale(NamedTuple):
+    """The map ``x -> (x - shift) / scale`` to standard units."""
+
+    shift: Array  # (d,)
+    scale: Array  # (d,)
+
+
+def standardisation(x: Array, weights: Array, per_feature: bool | Array) -> Scale:
+    """Weighted mean and spread, per feature; or one common spread, for families that need all features alike."""
+    rows = moments.weighted(x, weights)
+    spread = moments.standard_deviations(rows)
+    largest = spread.max()
+    common = largest * jnp.sqrt(jnp.mean((spread / linalg.or_one(largest)) ** 2))
+    return Scale(rows.mean, linalg.or_one(jnp.where(per_feature, spread, common)))
+
+
+def standardise_rows(observations: Observations, weights: Array, units: Scale) -> Observations:
+    """Rows in standard units; those of weight zero at zero."""
+    x = (observations.x - units.shift[None]) / units.scale[None]
+    return observations._replace(x=jnp.where((weights > 0)[:, None], x, 0))
+
+
+def standardise_params(params: Any, units: Scale) -> Any:
+    """A mixture in standard units, its noise too."""
+    if isinstance(params, NoisyGMMParams):
+        region = noise.rescaled(params.noise, units.shift, units.scale)
+        return params._replace(mixture=standardise_params(params.mixture, units), noise=region)
+    means = (params.means - units.shift[None]) / units.scale[None]
+    return GMMParams(params.weights, means, linalg.rescale(params.covariances, 1 / units.scale))
+
+
+def restore_params(params: GMMParams, units: Scale) -> GMMParams:
+    """A mixture in the features' own units, from standard ones."""
+    means = params.means * units.scale[None] + units.shift[None]
+    return GMMParams(params.weights, means, linalg.rescale(params.covariances, units.scale))
+
+
+def standardise_prior(prior: Prior, units: Scale) -> Prior:
+    """A prior in standard units."""
+    covariance = linalg.rescale(prior.scale[None], 1 / units.scale)[0]
+    return prior._replace(mean=(prior.mean - units.shift) / units.scale, scale=covariance)

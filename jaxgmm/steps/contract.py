@@ -1,0 +1,171 @@
+"""The contract between a model and the EM loop: a value of pure functions, ``Steps``.
+
+EM alternates an E-step and an M-step over one value, the parameters:
+
+    params --prepare, expect--> stats --maximize--> params
+
+``Steps`` holds these functions. The loop (:mod:`jaxgmm.loop.driver`) asks nothing else of a model, so a model of your
+own gets chunks, meshes, restarts and continuous batching as Gaussian mixtures do. Functions that need arrays, such as a
+ridge or a prior, are :class:`jax.tree_util.Partial` objects, so that ``Steps`` is a pytree and nothing is closed over.
+"""
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from ..checks import as_integer
+from .chunks import sum_over_chunks
+
+ROWS_PER_CHUNK = 8192  # of a model whose cost for each row is not known
+
+
+def no_prior(params: Any) -> ArrayLike:
+    """Zero, the log prior of maximum likelihood, ``()``."""
+    return 0.0
+
+
+def always(prepared: Any) -> ArrayLike:
+    """True: parameters of every value are valid."""
+    return True
+
+
+class Coordinates(NamedTuple):
+    """Vectors that acceleration may extrapolate: any vector is a set of statistics that an M-step can take."""
+
+    reference: Callable[[Any], Any]  #: params of the start -> location and units of the coordinates
+    encode: Callable[[Any, Any, Any], Array]  #: (reference, params, stats) -> (p,) of stats; of params if stats is None
+    decode: Callable[[Any, Array, Any, Any], Any]  #: (reference, (p,), params, stats) -> stats
+
+
+class Steps(NamedTuple):
+    """The functions that EM alternates, and what the loop may ask about them.
+
+    ``params``, ``prepared`` and ``stats`` are pytrees of the model's own choice; ``stats`` has a field
+    ``log_likelihood``, and the sum of the statistics of two blocks of rows, leaf by leaf, is that of both together.
+    Rows of weight zero have no influence. The functions from ``rounding`` on are optional.
+
+    Example:
+        Coins of unknown bias, each thrown ten times; which coin was thrown is not known. The mixing proportions are
+        fixed at one half.
+
+        >>> import jax, jax.numpy as jnp, jaxgmm
+        >>> from typing import NamedTuple
+        >>> class Heads(NamedTuple):
+        ...     log_likelihood: jax.Array
+        ...     throws: jax.Array  # (k,)
+        ...     heads: jax.Array  # (k,)
+        >>> def expect(bias, heads, weights):
+        ...     joint = heads[:, None] * jnp.log(bias) + (10 - heads[:, None]) * jnp.log1p(-bias) + jnp.log(0.5)
+        ...     responsibilities = weights[:, None] * jax.nn.softmax(joint)
+        ...     log_likelihood = (weights * jax.nn.logsumexp(joint, axis=1)).sum()
+        ...     return Heads(log_likelihood, 10 * responsibilities.sum(0), heads @ responsibilities)
+        >>> coins = jaxgmm.Steps(
+        ...     prepare=lambda bias: bias, expect=expect, maximize=lambda bias, stats: stats.heads / stats.throws)
+        >>> result = jaxgmm.em(jnp.array([0.6, 0.5]), jnp.array([5.0, 9.0, 8.0, 4.0, 7.0]), steps=coins, tol=1e-4)
+        >>> result.params.round(2).tolist(), jaxgmm.Status(int(result.status)).name
+        ([0.7900000..., 0.5199999...], 'CONVERGED')
+    """
+
+    prepare: Callable[[Any], Any]  #: params -> prepared: factors and constants, once for all rows
+    expect: Callable[[Any, Any, Array], Any]  #: E-step: (prepared, observations, weights) -> stats of a block of rows
+    maximize: Callable[[Any, Any], Any]  #: M-step: (params, stats) -> params
+    log_prior: Callable[[Any], ArrayLike] = no_prior  #: params -> () nats that the objective has beside log-likelihood
+    is_valid: Callable[[Any], ArrayLike] = always  #: prepared -> () bool: False where a covariance is singular
+    rounding: Callable[[Any, Any], tuple[Array, Array]] | None = None
+    #: (prepared, stats) -> nats that rounding changes the log-likelihood by: in general, and here at most
+    allowed_dip: Callable[[Any, Any, Any], Array] | None = None
+    #: (prepared before, prepared after, stats before) -> () nats by which a right M-step may lower the objective
+    first_step_may_fall: ArrayLike = False  #: () bool: a start may lie outside of what ``maximize`` returns
+    coordinates: Coordinates | None = None  #: for acceleration; None: EM is plain
+    is_spurious: Callable[[Any], Array] | None = None  #: params -> () bool: a maximum that restarts should not count
+
+
+def as_steps(steps: Any) -> Steps:
+    """``steps`` as a pytree, its functions as ``Partial`` objects, having checked it to be :class:`Steps`."""
+    if not isinstance(steps, Steps):
+        raise TypeError(f"steps: expected jaxgmm.Steps, got {type(steps).__name__}")
+    return Steps(*(_as_partial(name, field) for name, field in zip(Steps._fields, steps, strict=True)))
+
+
+def _as_partial(name: str, field: Any) -> Any:
+    if isinstance(field, Coordinates):
+        return Coordinates(*(_as_partial(f"coordinates.{n}", f) for n, f in zip(field._fields, field, strict=True)))
+    if field is None or isinstance(field, Partial) or name == "first_step_may_fall":
+        return field
+    if not callable(field):
+        raise TypeError(f"steps.{name}: expected a function, got {field!r}")
+    return Partial(field)
+
+
+def chunked(steps: Steps, chunk_size: int = ROWS_PER_CHUNK) -> Steps:
+    """The same steps, with an E-step that takes rows in chunks, so that its temporaries are bounded.
+
+    Under ``jax.set_mesh`` of a mesh with an automatic axis ``"rows"``, whose size divides the number of rows, every
+    device takes its share of the rows, and only sums travel. :func:`jaxgmm.em` and :func:`jaxgmm.fit` do this for
+    ``steps=``; :func:`gaussian_steps` have chunks of their own.
+
+    Args:
+        steps: the functions of a model.
+        chunk_size: rows in a chunk.
+
+    Returns:
+        The new :class:`Steps`.
+
+    Raises:
+        TypeError: if ``chunk_size`` is no integer.
+        ValueError: if it is below one.
+    """
+    expect = _chunked_expect(as_integer(chunk_size, "chunk_size", 1))
+    return steps._replace(expect=Partial(expect, as_steps(steps).expect))
+
+
+@cache  # the same function for the same size, so that nothing compiles twice
+def _chunked_expect(chunk_size: int) -> Callable[..., Any]:
+    def expect(whole: Callable[..., Any], prepared: Any, observations: Any, weights: Array) -> Any:
+        block = Partial(whole, prepared)
+        return sum_over_chunks(block, observations, weights, chunk_size)
+
+    return expect
+
+
+def rounding(steps: Steps, prepared: Any, stats: Any, total_weight: Array) -> tuple[Array, Array]:
+    """Nats that rounding alone changes the log-likelihood by, in general and for these parameters at most, ``()`` each.
+
+    A model that does not say is taken to add one rounded number of size one for each row.
+    """
+    if steps.rounding is not None:
+        return steps.rounding(prepared, stats)
+    nats = rounded_nats(abs(stats.log_likelihood) + total_weight)
+    return nats, nats
+
+
+def allowed_dip(steps: Steps, before: Any, after: Any, stats: Any) -> ArrayLike:
+    """Nats by which a right M-step may lower the objective, ``()``; none where the model does not say."""
+    return 0.0 if steps.allowed_dip is None else steps.allowed_dip(before, after, stats)
+
+
+def rounded_nats(size: Array) -> Array:
+    """What rounding changes a log-likelihood by, whose terms have absolute values that sum to ``size``, ``()`` in nats.
+
+    The factor is three times the worst dip seen in float32 over a range of data sets after EM had converged.
+    """
+    return 4 * np.finfo(size.dtype).eps * size
+
+
+def mask_stopped(is_running: Array, params: Any) -> Any:
+    """NaN in place of the parameters of runs that have stopped.
+
+    Under ``vmap`` they are scored beside the others, and must not decide which kernel all use.
+    """
+
+    def mask(leaf: Array) -> Array:
+        return jnp.where(is_running, leaf, jnp.nan) if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf
+
+    return jax.tree.map(mask, params)

@@ -1,0 +1,140 @@
+"""EM of Gaussian mixtures, with noise or without, as ``Steps``."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
+from jax.typing import ArrayLike
+
+from .. import linalg
+from ..covariance.families import FULL, Family
+from ..mixture import coordinates, density, priors
+from ..mixture.density import Prepared
+from ..mixture.units import Scale, restore_params, standardise_params
+from ..types import GMMParams, Prior, Stats
+from .contract import Coordinates, Steps, no_prior, rounded_nats
+from .expectation import expect_in_chunks
+from .expectation import rounding as roundings_of_a_row
+from .maximization import maximize, moments
+
+
+def gaussian_steps(
+    family: Family = FULL, ridge: ArrayLike = 0.0, prior: Prior | None = None, chunk_size: int | None = None
+) -> Steps:
+    r"""EM of a Gaussian mixture, as :func:`jaxgmm.em` runs it by default.
+
+    Args:
+        family: the covariance family; static under ``jit``.
+        ridge: added to covariances, in the features' units squared.
+        prior: a conjugate prior; None for maximum likelihood.
+        chunk_size: rows in a chunk of the E-step; by default chosen from shapes and backend. Static under ``jit``.
+
+    Returns:
+        :class:`Steps` over :class:`GMMParams` and :class:`Observations`, to use or to change with ``_replace``.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> import jaxgmm
+        >>> steps = gaussian_steps(jaxgmm.DIAG)
+        >>> frozen = steps._replace(maximize=lambda params, stats: steps.maximize(params, stats)._replace(
+        ...     means=params.means))
+        >>> start = jaxgmm.GMMParams(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1)))
+        >>> result = jaxgmm.em(start, jnp.array([1.0, 3.0]), steps=frozen)
+        >>> result.params.means.tolist(), result.params.covariances.tolist()
+        ([[0.0]], [[1.0]])
+
+    Reference:
+        Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
+    """
+    return Steps(
+        prepare=Partial(prepare),
+        expect=Partial(expect_in_chunks(chunk_size)),
+        maximize=Partial(maximize, family, ridge, prior),
+        log_prior=Partial(no_prior) if prior is None else Partial(_log_prior, prior),
+        is_valid=Partial(density.is_resolved),
+        rounding=Partial(_rounding),
+        allowed_dip=Partial(_dip_of_ridge, ridge),
+        first_step_may_fall=family.constrained,
+        coordinates=gaussian_coordinates(ridge),
+    )
+
+
+def prepare(params: GMMParams) -> Prepared:
+    """Factors and constants of a mixture, NaN where its weights are no mixing proportions."""
+    return density.prepare(nan_unless_mixture(params))
+
+
+def nan_unless_mixture(params: GMMParams) -> GMMParams:
+    """``params``, or NaN, and so a failure with a name, where the weights are no mixing proportions."""
+    is_mixture = (params.weights >= 0).all() & (abs(params.weights.sum() - 1) < 1e-3)
+    return jax.tree.map(lambda leaf: jnp.where(is_mixture, leaf, jnp.nan), params)
+
+
+def _log_prior(prior: Prior, params: GMMParams) -> Array:
+    return priors.log_prior(params, prior)
+
+
+def _rounding(prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
+    """A row's log-density sums squares and logarithms, each rounded: d of them, or as many as conditioning makes."""
+    d, log_likelihood = stats.first.shape[1], abs(stats.log_likelihood)
+    at_most = jnp.sum(stats.counts * roundings_of_a_row(prepared))
+    return rounded_nats(log_likelihood + d * stats.counts.sum()), rounded_nats(log_likelihood + at_most)
+
+
+def _dip_of_ridge(ridge: ArrayLike, before: Prepared, after: Prepared, stats: Stats) -> Array:
+    r"""How far the log-likelihood may fall in a step with a ridge, ``()`` in nats.
+
+    The step maximises Q minus the penalty :math:`\frac{\rho}{2} \sum_j N_j \mathrm{tr} \Sigma_j^{-1}`, so the
+    log-likelihood may fall by what the penalty fell, and by no more. What of that is rounding does not count.
+    """
+    old, new = linalg.trace_inverse(before.factor), linalg.trace_inverse(after.factor)
+    rounded = rounded_nats(linalg.conditioning(before.factor, before.covariances) * old)
+    fallen = jnp.broadcast_to(old - new - rounded, stats.counts.shape)
+    return jnp.maximum(jnp.sum(stats.counts * fallen) * ridge / 2, 0)
+
+
+def gaussian_coordinates(ridge: ArrayLike) -> Coordinates:
+    """Log weights, means and Cholesky factors of the mixture with these statistics, in units of the start."""
+    return Coordinates(Partial(_units_of), Partial(_encode, ridge), Partial(_decode, ridge))
+
+
+def _units_of(params: GMMParams) -> Scale:
+    """The mean and standard deviations of a mixture; one where features share a variance."""
+    k, d = params.means.shape
+    shares = params.weights / params.weights.sum()
+    centre = linalg.einsum("k,kd->d", shares, params.means)
+    within = jnp.broadcast_to(linalg.variances(params.covariances, d), (k, d))
+    spread = linalg.einsum("k,kd->d", shares, within + (params.means - centre[None]) ** 2)
+    if params.covariances.shape[1] == 1:
+        spread = jnp.broadcast_to(spread.mean(), (d,))
+    return Scale(centre, jnp.sqrt(linalg.or_one(spread)))
+
+
+def _encode(ridge: ArrayLike, units: Scale, params: GMMParams, stats: Stats | None) -> Array:
+    mixture = params if stats is None else moments(params, stats, ridge)
+    free = coordinates.to_unconstrained(standardise_params(mixture, units))
+    return ravel_pytree(free._replace(weights=jnp.where(jnp.isneginf(free.weights), 0, free.weights)))[0]
+
+
+def _decode(ridge: ArrayLike, units: Scale, vector: Array, params: GMMParams, stats: Stats) -> Stats:
+    """The statistics about ``params`` whose moments have these coordinates; a component of weight zero keeps it."""
+    alive = moments(params, stats, ridge).weights > 0
+    free: Any = ravel_pytree(params)[1](vector)
+    free = free._replace(weights=jnp.where(alive, free.weights, -jnp.inf))
+    return _stats_of(restore_params(coordinates.from_unconstrained(free), units), params, stats, ridge)
+
+
+def _stats_of(mixture: GMMParams, about: GMMParams, like: Stats, ridge: ArrayLike) -> Stats:
+    """The statistics about one mixture's means whose :func:`moments` are another mixture."""
+    counts = like.counts.sum() * mixture.weights
+    shift = mixture.means - about.means
+    scatter = linalg.add_to_diagonal(mixture.covariances, -jnp.asarray(ridge, counts.dtype)[None])
+    column = (-1, *(1,) * (scatter.ndim - 1))
+    within = scatter * linalg.pool_counts(counts, scatter.shape).reshape(column)
+    between = linalg.outer_square(shift, scatter.ndim) * counts.reshape(column)
+    return like._replace(
+        counts=counts, first=counts[:, None] * shift, second=within + linalg.pool(between, scatter.shape)
+    )
