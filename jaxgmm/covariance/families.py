@@ -4,7 +4,7 @@ A :class:`Family` is a value, static under ``jit``; strings live at the edges, i
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from jax import Array, lax
@@ -154,19 +154,52 @@ def family_by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
 
 
 def one_of(families: Sequence[Family], which: Array) -> Family:
-    """The family at a traced place among several that are stored alike, so that one program serves them all.
+    r"""One of several families that are stored alike, chosen by a traced index: one compiled program serves them all.
 
-    What the M-step needs of a family it has; numbers of parameters and scales are not for a tracer to say.
+    .. math:: \hat\Sigma = \mathrm{estimate}_{f}(W, n, \Sigma), \quad f = \mathrm{families}[\mathrm{which}]
+
+    It has what an M-step needs: structure, ``estimate``, ``begin`` and ``constrained``. As ``which`` is a tracer, the
+    union cannot say how many parameters the chosen family has, and has no letters.
+
+    Args:
+        families: the families to choose from.
+        which: ``()`` int index into ``families``, may be traced.
+
+    Returns:
+        A :class:`Family`; scale equivariant only if all of ``families`` are.
+
+    Raises:
+        ValueError: from ``n_parameters``; from ``structure`` where the families are not stored alike.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> union = one_of([get_family("VEI"), get_family("VVI")], jnp.array(1))
+        >>> union.estimate(jnp.array([[2.0, 4.0]]), jnp.array([2.0]), jnp.ones((1, 2))).tolist()
+        [[1.0, 2.0]]
     """
-
-    def of_that(estimates: Sequence[p.Estimate]) -> p.Estimate:
-        return lambda *given: lax.switch(which, estimates, *given)
-
-    estimate = of_that([family.estimate for family in families])
-    begin = of_that([family.begin or family.estimate for family in families])
     names = ", ".join(family.name for family in families)
-    constrained = any(family.constrained for family in families)
-    return replace(families[0], name=f"one of {names}", estimate=estimate, constrained=constrained, begin=begin)
+
+    def chosen(estimates: Sequence[p.Estimate]) -> p.Estimate:
+        return lambda scatters, counts, previous: lax.switch(which, estimates, scatters, counts, previous)
+
+    def structure(k: int, d: int) -> tuple[int, ...]:
+        shapes = {family.structure(k, d) for family in families}
+        if len(shapes) > 1:
+            raise ValueError(f"families: expected {names} stored alike for k = {k}, d = {d}, got {sorted(shapes)}")
+        return shapes.pop()
+
+    def n_parameters(k: int, d: int) -> int:
+        raise ValueError(f"n_parameters: expected a single family, got one of {names} chosen by a traced index")
+
+    return Family(
+        name=f"one of {names}",
+        structure=structure,
+        estimate=chosen([family.estimate for family in families]),
+        n_parameters=n_parameters,
+        scale_equivariant=all(family.scale_equivariant for family in families),
+        constrained=any(family.constrained for family in families),
+        begin=chosen([family.begin or family.estimate for family in families]),
+    )
 
 
 def letters(family: Family) -> str:
