@@ -1,11 +1,14 @@
 import json
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from problems import DATA, blobs
 from scipy.cluster.hierarchy import cut_tree
 
+from jaxgmm.fitting.selection import _partitions
 from jaxgmm.seeding import hierarchy
 
 
@@ -24,8 +27,9 @@ def test_one_feature_begins_between_quantiles():
     x = np.array([1, 1, 1, 1, 2, 2, 3, 5, 5, 8, 9, 9.0])
     expected = {2: "000000111111", 3: "000011122222", 4: "000011122333", 5: "000011233344"}
     for k, labels in expected.items():
-        assert "".join(map(str, hierarchy.quantile_groups(x, k))) == labels
-        np.testing.assert_array_equal(hierarchy.partitions(x[:, None], [k])[0, 0], hierarchy.quantile_groups(x, k))
+        groups = hierarchy.quantile_groups(x, k)
+        assert "".join(map(str, groups)) == labels
+        np.testing.assert_array_equal(hierarchy.partitions(x[:, None], [k], seed=0)[0, 0], groups)
     assert hierarchy.quantile_groups(np.ones(5), 3).tolist() == [0] * 5
 
 
@@ -50,7 +54,7 @@ def test_the_tree_merges_what_costs_least():
 @pytest.mark.parametrize("rows", [60, 1200])
 def test_partitions_have_as_many_clusters_as_asked(rows):
     x = blobs(rows, d=3)
-    labels = hierarchy.partitions(x, [1, 4])
+    labels = hierarchy.partitions(x, [1, 4], seed=0)
     assert labels.shape == (2, 2, rows)
     assert [[len(set(tree)) for tree in number] for number in labels.tolist()] == [[1, 1], [4, 4]]
     tree = hierarchy.gaussian_linkage(np.ones((5, 2)))
@@ -63,5 +67,24 @@ def test_the_first_tree_is_mclusts(data):
     reference = json.loads((Path(__file__).parents[1] / "reference" / f"mclust_{data}.json").read_text())
     for k in range(2, 7):
         theirs = reference["init_class_1based"][str(k)]
-        ours = hierarchy.partitions(DATA[data], [k])[0, 0].tolist()
+        ours = hierarchy.partitions(DATA[data], [k], seed=0)[0, 0].tolist()
         assert len({*zip(ours, theirs, strict=True)}) == k  # the same clusters, by other numbers
+
+
+def test_the_seed_decides_which_of_many_rows_the_trees_see():
+    few, many = (np.random.default_rng(0).normal(size=(n, 2)) for n in (1000, 1200))
+    first, again, other = (hierarchy.partitions(many, [4], seed) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    np.testing.assert_array_equal(hierarchy.partitions(few, [4], 0), hierarchy.partitions(few, [4], 1))
+
+
+def test_a_search_samples_the_rows_of_its_trees_by_the_users_key():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(1200, 2)), jnp.float32)
+
+    def trees(seed, rows):
+        return _partitions(jax.random.key(seed), rows, jnp.ones(len(rows)), (4,), 0)[1]
+
+    np.testing.assert_array_equal(trees(0, x), trees(0, x))
+    assert (trees(0, x) != trees(1, x)).any()
+    np.testing.assert_array_equal(trees(0, x[:100]), trees(1, x[:100]))
