@@ -1,4 +1,4 @@
-"""Covariance families: how a scatter becomes covariances, and how many numbers that takes.
+"""Covariance families: constraints on covariances, their maximum-likelihood estimates and counts of parameters.
 
 A :class:`Family` is a value, static under ``jit``; strings live at the edges, in :func:`get_family`.
 """
@@ -17,18 +17,19 @@ from . import parsimonious as p
 @register_static
 @dataclass(frozen=True)
 class Family:
-    """A covariance family, as pure functions.
+    """A covariance family: constraints on the covariances of a mixture, as pure functions.
 
     Attributes:
-        name: how people ask for it.
-        structure: ``(k, d) -> shape`` in which its covariances are stored.
-        estimate: ``(second_about_new_means, counts, previous) -> covariances``, the maximiser of the expected
-            log-likelihood inside the family; the second moments come in the storage shape.
+        name: the name by which :func:`get_family` finds the family.
+        structure: ``(k, d) -> shape`` in which the covariances are stored.
+        estimate: ``(scatters, counts, previous) -> covariances``, the maximiser of the expected log-likelihood inside
+            the family. Scatters are second moments about the new means, in the storage shape, counts ``(k,)``, and
+            ``previous`` the covariances before the M-step.
         n_parameters: ``(k, d) -> int``, free parameters of the covariances alone.
         scale_equivariant: whether rescaling single features maps the family onto itself.
-        letters: mclust's name for it: volume, shape and orientation equal, variable or the identity.
-        constrained: whether its covariances obey more than their shape says, so that a start may lie outside.
-        begin: ``estimate`` where nothing is known of the covariances yet; None where that makes no difference.
+        letters: mclust's name of the family: volume, shape and orientation equal, variable or the identity.
+        constrained: whether some covariances of the storage shape are not in the family, so that a start may not be.
+        begin: ``estimate`` for the first M-step, when no previous covariances exist; None where it is ``estimate``.
     """
 
     name: str
@@ -48,14 +49,14 @@ def _family(
     scale_equivariant: bool = True,
     begin: p.Estimate | None = None,
 ) -> Family:
-    """A family of Sigma_j = lambda_j D_j A_j D_j^T: what is stored and counted follows from its three letters."""
+    """A family of Sigma_j = lambda_j D_j A_j D_j^T; letters for its factors decide its storage and its parameters."""
     volume, shape, orientation = tuple(letters)
 
     def structure(k: int, d: int) -> tuple[int, ...]:
-        stored = 1 if letters in ("EII", "EEI", "EEE") else k
+        n_stored = 1 if letters in ("EII", "EEI", "EEE") else k
         if orientation == "I":
-            return (stored, 1 if shape == "I" else d)
-        return (stored, d, d)
+            return (n_stored, 1 if shape == "I" else d)
+        return (n_stored, d, d)
 
     def n_parameters(k: int, d: int) -> int:
         copies = {"E": 1, "V": k, "I": 0}
@@ -203,5 +204,5 @@ def one_of(families: Sequence[Family], which: Array) -> Family:
 
 
 def letters(family: Family) -> str:
-    """How mclust calls a family: three letters, or one for one feature."""
+    """The name of a family in mclust: three letters, or one letter for one feature."""
     return family.name if family in FAMILIES_1D else family.letters

@@ -1,6 +1,7 @@
 """Covariances and second moments by how they are stored: matrices or diagonals, shared or not.
 
-Throughout, ``covariances`` is stored as in :class:`jaxgmm.GMMParams`.
+Throughout, ``covariances`` is stored as in :class:`jaxgmm.GMMParams`, and a storage shape is the shape of such an
+array: ``(k, d, d)``, ``(1, d, d)``, ``(k, d)``, ``(1, d)``, ``(k, 1)`` or ``(1, 1)``.
 """
 
 import jax
@@ -8,10 +9,10 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def pool(values: Array, shape: tuple[int, ...]) -> Array:
-    """Bring ``(k, d)`` or ``(k, d, ...)`` moments to a storage shape.
+def pool_moments(values: Array, shape: tuple[int, ...]) -> Array:
+    """Moments ``(k, d)`` or ``(k, d, d)`` of each component, pooled to a storage shape.
 
-    Components that share a covariance are summed, features that share a variance averaged.
+    Moments of components that share a covariance are summed, those of features that share a variance averaged.
     """
     if shape[0] == 1:
         values = values.sum(0, keepdims=True)
@@ -21,41 +22,41 @@ def pool(values: Array, shape: tuple[int, ...]) -> Array:
 
 
 def pool_counts(counts: Array, shape: tuple[int, ...]) -> Array:
-    """Bring ``(k,)`` counts to ``(k|1,)``, beside second moments pooled to a storage shape."""
+    """Counts ``(k,)`` of each component, pooled to the ``(k|1,)`` that go with moments of a storage shape."""
     return counts.sum(keepdims=True) if shape[0] == 1 else counts
 
 
 def outer_square(vectors: Array, ndim: int) -> Array:
-    """``v_j v_j^T`` of vectors ``(k, d)``, or its diagonal where the structure has rank 2."""
+    """``v_j v_j^T`` of vectors ``(k, d)``; its diagonal where covariances are stored in ``ndim`` = 2 axes."""
     return vectors**2 if ndim == 2 else vectors[:, :, None] * vectors[:, None, :]
 
 
 def variances(covariances: Array, n_features: int) -> Array:
-    """The diagonals, ``(k|1, d)``, whatever the structure."""
+    """The variance of each feature, ``(k|1, d)``, however the covariances are stored."""
     if covariances.ndim == 3:
         return jnp.diagonal(covariances, axis1=1, axis2=2)
     return jnp.broadcast_to(covariances, (covariances.shape[0], n_features))
 
 
 def add_to_diagonal(covariances: Array, values: Array) -> Array:
-    """Add ``values`` ``(k|1,)`` to the diagonal of each covariance."""
+    """Covariances with ``values`` ``(k|1,)`` added to every variance."""
     if covariances.ndim == 2:
         return covariances + values[:, None]
     return covariances + values[:, None, None] * jnp.eye(covariances.shape[-1], dtype=covariances.dtype)[None]
 
 
-def stored(matrix: Array, shape: tuple[int, ...]) -> Array:
-    """A matrix ``(d, d)`` brought to a storage shape: itself, its diagonal, or the mean of that; leading 1."""
-    return matrix[None] if len(shape) == 3 else pool(jnp.diagonal(matrix)[None], (1, *shape[1:]))
+def to_storage_shape(matrix: Array, shape: tuple[int, ...]) -> Array:
+    """One matrix ``(d, d)`` in a storage shape with leading 1: whole, its diagonal, or the mean of its diagonal."""
+    return matrix[None] if len(shape) == 3 else pool_moments(jnp.diagonal(matrix)[None], (1, *shape[1:]))
 
 
 def as_matrices(covariances: Array, n_features: int) -> Array:
-    """Covariances as ``(k|1, d, d)``, whatever the structure."""
+    """Covariances as matrices ``(k|1, d, d)``, however they are stored."""
     return covariances if covariances.ndim == 3 else jax.vmap(jnp.diag)(variances(covariances, n_features))
 
 
 def rescale(covariances: Array, scale: Array) -> Array:
-    """The covariances of ``scale * x`` for ``scale`` ``(d,)``; one number where features share a variance."""
+    """The covariances of ``scale * x`` for ``scale`` ``(d,)``, all equal where features share a variance."""
     if covariances.ndim == 3:
         return covariances * (scale[:, None] * scale[None, :])[None]
     return covariances * (scale[: covariances.shape[1]] ** 2)[None]

@@ -41,7 +41,7 @@ def pooled(family, scatter):
     """Scatters ``(k, d, d)`` brought to the family's storage, as the M-step does."""
     shape = family.structure(len(scatter), scatter.shape[-1])
     values = scatter if len(shape) == 3 else np.diagonal(scatter, axis1=1, axis2=2)
-    return linalg.pool(jnp.asarray(values), shape)
+    return linalg.pool_moments(jnp.asarray(values), shape)
 
 
 def expected_log_likelihood(scatter, covariances):

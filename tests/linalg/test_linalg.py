@@ -15,12 +15,12 @@ SIZES = [
     1,
     2,
     5,
-    products.LARGEST_ELIMINATED,
-    products.LARGEST_ELIMINATED + 1,
+    products.LARGEST_UNROLLED,
+    products.LARGEST_UNROLLED + 1,
     16,
     30,
     70,
-]  # features, written out and by blocks
+]  # features, unrolled and by blocks
 
 
 def positive_definite(k, d, seed=0):
@@ -52,7 +52,7 @@ def test_what_is_not_positive_definite_is_not_finite_and_alone(d, dtype):
     assert linalg.is_positive_definite(factor, covariances).tolist() == [True, False, True]
 
 
-@pytest.mark.parametrize("d", [3, products.LARGEST_ELIMINATED + 1])
+@pytest.mark.parametrize("d", [3, products.LARGEST_UNROLLED + 1])
 def test_factors_are_differentiable_and_batch(d, x64):
     matrices = jnp.asarray(positive_definite(2, d))
     check_grads(lambda matrices: linalg.factorize(matrices, d), (matrices,), order=2, modes=("fwd", "rev"), rtol=1e-4)
@@ -70,8 +70,8 @@ def again(matrices):
     factor = linalg.factorize(matrices, 64)
     return matrices + 0 * (factor.root + factor.inverse)
 batches = [scale * jnp.tile(jnp.eye(64), (32, 1, 1)) for scale in (1.0, 2.0, 3.0, 4.0)]
-ended = jax.lax.fori_loop(0, 200, lambda _, batches: jax.tree.map(again, batches), batches)
-print([round(float(batch[0, 0, 0])) for batch in ended])
+results = jax.lax.fori_loop(0, 200, lambda _, batches: jax.tree.map(again, batches), batches)
+print([round(float(batch[0, 0, 0])) for batch in results])
 """
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
-    assert ended.stdout.strip() == "[1, 2, 3, 4]", ended.stderr
+    process = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
+    assert process.stdout.strip() == "[1, 2, 3, 4]", process.stderr
