@@ -1,4 +1,4 @@
-"""Partitions of rows to start from, by k-means++, k-means and chance, and from given labels."""
+"""Starting values for EM: partitions of rows by k-means++, k-means or at random, and estimates from known labels."""
 
 import math
 from collections.abc import Callable
@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.typing import ArrayLike
+from jax.typing import ArrayLike, DTypeLike
 
 from .. import checks
 from ..covariance.families import FULL, Family
-from ..linalg import einsum
+from ..linalg import einsum, safe_divisor
 from ..steps.maximization import from_responsibilities
 from ..types import GMMParams
 
@@ -20,10 +20,11 @@ Seeding = Callable[[Array, Array, Array, int], Array]
 
 
 def kmeans_plus_plus(key: Array, x: Array, weights: Array, n_components: int, *, n_steps: int = 5) -> Array:
-    r"""Greedy k-means++ centres, a few Lloyd steps, each row given to its nearest centre.
+    r"""Assign each row to the nearest of k centres from greedy k-means++ and a few steps of Lloyd's algorithm.
 
-    Centres are drawn one after another with probability proportional to the squared distance to the nearest one so far,
-    each time the best of a few candidates:
+    Centres are rows, drawn one after another. For each a few candidates are drawn, with probability proportional to
+    weight times squared distance to the nearest centre so far, and the one that reduces the sum of these distances most
+    is taken:
 
     .. math:: p_i \propto w_i \min_l |x_i - c_l|^2
 
@@ -32,7 +33,7 @@ def kmeans_plus_plus(key: Array, x: Array, weights: Array, n_components: int, *,
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
         n_components: how many centres, k.
-        n_steps: Lloyd steps after the draw.
+        n_steps: steps of Lloyd's algorithm after the draw.
 
     Returns:
         ``(n, k)`` one-hot responsibilities.
@@ -49,11 +50,11 @@ def kmeans_plus_plus(key: Array, x: Array, weights: Array, n_components: int, *,
         Grunau, Ozudogru, Rozhon & Tetek (2023), A nearly tight analysis of greedy k-means++.
     """
     centres = _plus_plus_centres(key, x, weights, n_components)
-    return _one_hot(_nearest(x, _settled(x, weights, centres, n_steps)), n_components, x)
+    return _one_hot(_nearest(x, _lloyd(x, weights, centres, n_steps)), n_components, x.dtype)
 
 
 def kmeans(key: Array, x: Array, weights: Array, n_components: int) -> Array:
-    r"""k-means to convergence from greedy k-means++, each row given to its nearest centre.
+    r"""Assign each row to the nearest of k centres from k-means, started from greedy k-means++.
 
     .. math:: \min_c \sum_i w_i \min_j |x_i - c_j|^2
 
@@ -76,14 +77,16 @@ def kmeans(key: Array, x: Array, weights: Array, n_components: int) -> Array:
     Reference:
         Lloyd (1982), Least squares quantization in PCM.
     """
-    # Lloyd's algorithm settles within tens of steps on a sample; what is left, EM does.
+    # Lloyd's algorithm converges within tens of steps on a sample; where it does not, EM goes on from there.
     return kmeans_plus_plus(key, x, weights, n_components, n_steps=100)
 
 
 def random_rows(key: Array, x: Array, weights: Array, n_components: int) -> Array:
-    """Distinct random rows as centres, each row given to its nearest.
+    r"""Assign each row to the nearest of k random rows.
 
-    Rows are drawn without replacement, with probability proportional to weight.
+    The k rows are drawn without replacement, each time with probability proportional to weight among the rest:
+
+    .. math:: p_i \propto w_i
 
     Args:
         key: a JAX random key.
@@ -94,17 +97,25 @@ def random_rows(key: Array, x: Array, weights: Array, n_components: int) -> Arra
     Returns:
         ``(n, k)`` one-hot responsibilities.
 
+    Raises:
+        ValueError: if there are more components than rows.
+
     Example:
         >>> import jax
         >>> import jax.numpy as jnp
         >>> random_rows(jax.random.key(0), jnp.array([[0.0], [9.0]]), jnp.ones(2), 2).sum(0).tolist()
         [1.0, 1.0]
+
+    Reference:
+        Efraimidis & Spirakis (2006), Weighted random sampling with a reservoir.
     """
-    return _one_hot(_nearest(x, _random_centres(key, x, weights, n_components)), n_components, x)
+    return _one_hot(_nearest(x, _random_centres(key, x, weights, n_components)), n_components, x.dtype)
 
 
 def random_responsibilities(key: Array, x: Array, weights: Array, n_components: int) -> Array:
-    """Responsibilities uniform on the simplex, independent of the data.
+    r"""Responsibilities drawn uniformly from the simplex, independently of the data.
+
+    .. math:: w^{(i)} \sim \mathrm{Dirichlet}(1, \dots, 1)
 
     Args:
         key: a JAX random key.
@@ -133,9 +144,10 @@ def from_labels(
     family: Family = FULL,
     ridge: ArrayLike = 0.0,
 ) -> GMMParams:
-    r"""The complete-data estimate for given labels, ready to be ``start=`` of :func:`jaxgmm.fit`.
+    r"""The maximum-likelihood mixture for known labels, to be passed as ``start=`` to :func:`jaxgmm.fit`.
 
-    .. math:: \phi_j = \frac{1}{m} \sum_i 1\{z_i = j\}, \quad \mu_j, \Sigma_j \text{ of the rows with } z_i = j
+    .. math:: \phi_j = \frac{\sum_i w_i 1\{z_i = j\}}{\sum_i w_i}, \quad
+        \mu_j, \Sigma_j \text{ of the rows with } z_i = j
 
     Args:
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
@@ -156,7 +168,11 @@ def from_labels(
         >>> import jax.numpy as jnp
         >>> from_labels(jnp.array([1.0, 3.0, 8.0, 8.0]), [0, 0, 1, 1], 2).means.tolist()
         [[2.0], [8.0]]
+
+    Reference:
+        McLachlan & Krishnan (2008), The EM Algorithm and Extensions, for the estimate from complete data.
     """
+    # Check the arguments.
     x = checks.as_rows(x)
     n_components = checks.as_integer(n_components, "n_components", 1)
     labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
@@ -166,69 +182,74 @@ def from_labels(
         raise ValueError(f"labels: expected shape {x.shape[:1]}, one for each row of x, got {labels.shape}")
     if checks.is_concrete(labels) and (labels.min() < 0 or labels.max() >= n_components):
         raise ValueError(f"labels: expected 0..{n_components - 1}, got {labels.min()}..{labels.max()}")
-    one_hot = jax.nn.one_hot(labels, n_components, dtype=x.dtype)
+    # Estimate from one-hot responsibilities.
+    one_hot = _one_hot(labels, n_components, x.dtype)
     return from_responsibilities(x, one_hot, weights, family=family, ridge=ridge)
 
 
-def _draw(u: Array, mass: Array) -> Array:
+def _draw_rows(u: Array, mass: Array) -> Array:
     """Row indices ``(m,)`` with probability proportional to ``mass``, for uniform ``u`` ``(m,)`` in (0, 1].
 
-    As u is not zero, a row of no mass is never drawn.
+    As u is not zero, a row without mass is never drawn.
     """
     cumulative = jnp.cumsum(mass)
-    found = jnp.searchsorted(cumulative, u * cumulative[-1], method="compare_all")
-    return jnp.minimum(found, mass.shape[0] - 1)
+    index = jnp.searchsorted(cumulative, u * cumulative[-1], method="compare_all")
+    return jnp.minimum(index, mass.shape[0] - 1)
 
 
 def _squared_distances(x: Array, centres: Array) -> Array:
-    """``|x_i - c_j|^2`` as ``(k, n)``, one centre at a time: differences first, so nothing cancels."""
+    """Squared distances ``|x_i - c_j|^2``, ``(k, n)``, from differences, so that nothing cancels."""
     return lax.map(lambda centre: ((x - centre[None]) ** 2).sum(1), centres)
 
 
 def _nearest(x: Array, centres: Array) -> Array:
-    """Labels ``(n,)`` of the nearest centre."""
+    """The index ``(n,)`` of the centre nearest to each row."""
     return jnp.argmin(_squared_distances(x, centres), axis=0)
 
 
-def _one_hot(labels: Array, n_components: int, x: Array) -> Array:
-    return jax.nn.one_hot(labels, n_components, dtype=x.dtype)
+def _one_hot(labels: ArrayLike, n_components: int, dtype: DTypeLike) -> Array:
+    """Responsibilities ``(n, k)`` of one for the component of each label, zero for the others."""
+    return jax.nn.one_hot(labels, n_components, dtype=dtype)
 
 
 def _random_centres(key: Array, x: Array, weights: Array, n_components: int) -> Array:
+    """Distinct random rows ``(k, d)``, drawn without replacement with probability proportional to weight."""
     # The k largest of log w_i + Gumbel noise are such a draw (Efraimidis & Spirakis 2006).
     scores = jnp.log(weights) + jax.random.gumbel(key, weights.shape, weights.dtype)
     return x[lax.top_k(scores, n_components)[1]]
 
 
 def _plus_plus_centres(key: Array, x: Array, weights: Array, n_components: int) -> Array:
-    """Greedy k-means++ centres, in the order of their drawing."""
+    """Greedy k-means++ centres ``(k, d)``, in the order in which they are drawn."""
     n_candidates = 2 + int(math.log(n_components))
 
-    def closer(distance: Array, centres: Array) -> Array:
-        return jnp.minimum(distance[None], _squared_distances(x, centres))
-
-    def add_centre(index: Array, drawn: tuple[Array, Array]) -> tuple[Array, Array]:
-        centres, distance = drawn
+    def add_centre(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        centres, distance = carry
+        # Draw candidates; by weight alone where every row coincides with a centre.
         mass = weights * distance
-        mass = jnp.where(mass.sum() > 0, mass, weights)  # fewer distinct rows than centres
-        candidates = x[_draw(u[index], mass)]
-        distances = closer(distance, candidates)
+        mass = jnp.where(mass.sum() > 0, mass, weights)
+        candidates = x[_draw_rows(u[index], mass)]
+        # Take the candidate with the smallest sum of distances to the nearest centre.
+        distances = jnp.minimum(distance[None], _squared_distances(x, candidates))
         best = jnp.argmin(einsum("cn,n->c", distances, weights))
         return centres.at[index].set(candidates[best]), distances[best]
 
     u = 1 - jax.random.uniform(key, (n_components, n_candidates), weights.dtype)
-    first = x[_draw(u[0, :1], weights)]
+    first = x[_draw_rows(u[0, :1], weights)]
     centres = jnp.zeros((n_components, x.shape[1]), x.dtype).at[0].set(first[0])
     return lax.fori_loop(1, n_components, add_centre, (centres, _squared_distances(x, first)[0]))[0]
 
 
-def _settled(x: Array, weights: Array, centres: Array, n_steps: int) -> Array:
-    """Centres after Lloyd steps: each moves to the weighted mean of the rows nearest to it; one without rows stays."""
+def _lloyd(x: Array, weights: Array, centres: Array, n_steps: int) -> Array:
+    """Centres after steps of Lloyd's algorithm: each moves to the weighted mean of the rows nearest to it.
+
+    A centre without rows does not move.
+    """
 
     def step(_: int, centres: Array) -> Array:
-        belonging = _one_hot(_nearest(x, centres), centres.shape[0], x) * weights[:, None]
-        counts = belonging.sum(0)[:, None]
-        means = einsum("nk,nd->kd", belonging, x) / jnp.where(counts > 0, counts, 1)
+        responsibilities = _one_hot(_nearest(x, centres), centres.shape[0], x.dtype) * weights[:, None]
+        counts = responsibilities.sum(0)[:, None]
+        means = einsum("nk,nd->kd", responsibilities, x) / safe_divisor(counts)
         return jnp.where(counts > 0, means, centres)
 
     return lax.fori_loop(0, n_steps, step, centres)
@@ -236,9 +257,9 @@ def _settled(x: Array, weights: Array, centres: Array, n_steps: int) -> Array:
 
 @partial(jax.jit, static_argnums=(3, 4))
 def nested_partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_init: int) -> Array:
-    """Partitions for several numbers of components at once, from k-means++ and random rows in turn.
+    """Partitions of rows for several numbers of components at once, half from k-means++ and half from random rows.
 
-    The first k centres of a longer draw are a draw of k, so every number takes a part of the same draws.
+    The first k of the centres of a draw are a draw of k centres, so all numbers of components share the same draws.
 
     Args:
         key: a JAX random key.
@@ -257,14 +278,17 @@ def nested_partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, 
         >>> nested_partitions(jax.random.key(0), x, jnp.ones(4), (1, 2), 3).shape
         (2, 3, 4)
     """
+    largest = max(numbers)
     keys = jax.random.split(key, max(n_init, 1))
 
     def partitions(draw: Callable[..., Array], n_steps: int, keys: Array) -> Array:
-        centres = jax.vmap(lambda key: draw(key, x, weights, max(numbers)))(keys)
-        kept = jnp.arange(max(numbers))[None] < jnp.asarray(numbers)[:, None]
-        nested = jnp.where(kept[:, None, :, None], centres[None], jnp.inf)  # nothing is near infinity
-        settled = jax.vmap(jax.vmap(lambda centres: _settled(x, weights, centres, n_steps)))(nested)
-        return jax.vmap(jax.vmap(partial(_nearest, x)))(settled)
+        centres = jax.vmap(lambda key: draw(key, x, weights, largest))(keys)
+        # Move the centres beyond each number of components to infinity, where no row is nearest to them.
+        is_used = jnp.arange(largest)[None] < jnp.asarray(numbers)[:, None]
+        centres = jnp.where(is_used[:, None, :, None], centres[None], jnp.inf)
+        centres = jax.vmap(jax.vmap(lambda centres: _lloyd(x, weights, centres, n_steps)))(centres)
+        return jax.vmap(jax.vmap(partial(_nearest, x)))(centres)
 
-    turns = (partitions(_plus_plus_centres, 5, keys[:n_init:2]), partitions(_random_centres, 0, keys[1:n_init:2]))
-    return jnp.concatenate(turns, axis=1)
+    from_kmeans = partitions(_plus_plus_centres, 5, keys[:n_init:2])
+    from_random_rows = partitions(_random_centres, 0, keys[1:n_init:2])
+    return jnp.concatenate([from_kmeans, from_random_rows], axis=1)
