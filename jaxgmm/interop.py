@@ -47,7 +47,7 @@ def to_unconstrained(params: GMMParams) -> GMMParams:
         Computing 6.
     """
     params = _without_noise(params)
-    return GMMParams(jnp.log(params.weights), params.means, linalg.log_root(params.covariances))
+    return GMMParams(jnp.log(params.weights), params.means, linalg.log_cholesky(params.covariances))
 
 
 def from_unconstrained(free: GMMParams) -> GMMParams:
@@ -72,7 +72,7 @@ def from_unconstrained(free: GMMParams) -> GMMParams:
         ([0.5, 0.5], [[1.0], [1.0]])
     """
     free = _without_noise(free)
-    return GMMParams(jax.nn.softmax(free.weights), free.means, linalg.from_log_root(free.covariances))
+    return GMMParams(jax.nn.softmax(free.weights), free.means, linalg.from_log_cholesky(free.covariances))
 
 
 def to_numpyro(params: GMMParams) -> "numpyro.distributions.MixtureSameFamily":

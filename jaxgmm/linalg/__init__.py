@@ -29,10 +29,3 @@ from .storage import pool_moments as pool_moments
 from .storage import rescale as rescale
 from .storage import to_storage_shape as to_storage_shape
 from .storage import variances as variances
-
-computed_once = round_once  # old name
-from_log_root = from_log_cholesky  # old name
-log_root = log_cholesky  # old name
-or_one = safe_divisor  # old name
-pool = pool_moments  # old name
-stored = to_storage_shape  # old name

@@ -113,7 +113,7 @@ def squarem() -> Accelerator:
     def update(state: SquaremState, point: Array, image: Array) -> tuple[Array, Array, SquaremState]:
         r = point - state.point
         v = image - point - r
-        length = jnp.sqrt((r**2).sum() / linalg.or_one((v**2).sum()))
+        length = jnp.sqrt((r**2).sum() / linalg.safe_divisor((v**2).sum()))
         is_useful = state.is_known & (length > 1)
         return state.point + 2 * length * r + length**2 * v, is_useful, SquaremState(~is_useful, point)
 

@@ -34,7 +34,7 @@ def prepare(params: GMMParams) -> Prepared:
     alive = params.weights > 0
     log_weights = jnp.where(alive, jnp.log(jnp.where(alive, params.weights, 1)), -jnp.inf)
     shares = params.weights / jnp.where(alive.any(), params.weights.sum(), 1)
-    centre = linalg.computed_once(jnp.sum(shares[:, None] * params.means, axis=0))
+    centre = linalg.round_once(jnp.sum(shares[:, None] * params.means, axis=0))
     factor = linalg.factorize(params.covariances, d)
     log_scale = log_weights - jnp.broadcast_to(factor.log_det, (k,)) - d / 2 * math.log(2 * math.pi)
     return Prepared(centre, params.means - centre[None], factor, log_scale, params.covariances)

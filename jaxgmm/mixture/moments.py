@@ -21,7 +21,7 @@ def weighted(x: Array, weights: Array) -> Moments:
     """Mean and residuals of rows ``(n, d)`` with weights ``(n,)``; rows of weight zero have no influence."""
     shares, reference = weights / weights.sum(), x[jnp.argmax(weights)]
     near = jnp.where((weights > 0)[:, None], x - reference[None], 0)
-    span = linalg.or_one(abs(near).max(0))
+    span = linalg.safe_divisor(abs(near).max(0))
     near = near / span[None]
     mean = linalg.einsum("n,nd->d", shares, near)
     residuals = jnp.where((weights > 0)[:, None], near - mean[None], 0)

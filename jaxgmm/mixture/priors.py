@@ -19,7 +19,7 @@ def with_prior_mean(params: GMMParams, stats: Stats, prior: Prior, alive: Array)
     return stats._replace(
         counts=stats.counts + shrinkage,
         first=stats.first + shrinkage[:, None] * away,
-        second=stats.second + linalg.pool(square, stats.second.shape),
+        second=stats.second + linalg.pool_moments(square, stats.second.shape),
     )
 
 

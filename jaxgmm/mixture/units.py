@@ -22,8 +22,8 @@ def standardisation(x: Array, weights: Array, per_feature: bool | Array) -> Scal
     rows = moments.weighted(x, weights)
     spread = moments.standard_deviations(rows)
     largest = spread.max()
-    common = largest * jnp.sqrt(jnp.mean((spread / linalg.or_one(largest)) ** 2))
-    return Scale(rows.mean, linalg.or_one(jnp.where(per_feature, spread, common)))
+    common = largest * jnp.sqrt(jnp.mean((spread / linalg.safe_divisor(largest)) ** 2))
+    return Scale(rows.mean, linalg.safe_divisor(jnp.where(per_feature, spread, common)))
 
 
 def standardise_rows(observations: Observations, weights: Array, units: Scale) -> Observations:

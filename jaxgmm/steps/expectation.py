@@ -54,7 +54,7 @@ def accurate_stats(
     stats = sum_over_chunks(block, observations, weights, size)
     second = linalg.unwhiten_scatter(prepared.factor, stats.first, stats.second, prepared.offsets)
     first = linalg.unwhiten(prepared.factor, stats.first)
-    return stats._replace(first=first, second=linalg.pool(second, shape))
+    return stats._replace(first=first, second=linalg.pool_moments(second, shape))
 
 
 def natural_stats(
@@ -92,7 +92,7 @@ def _nearby(x: Array) -> Array:
     rows = x[:: max(1, len(x) // ROWS_OF_CENTRE)]
     is_finite = jnp.isfinite(rows).all(1)
     mean = jnp.where(is_finite[:, None], rows, 0).sum(0) / jnp.maximum(is_finite.sum(dtype=x.dtype), 1)
-    return linalg.computed_once(lax.stop_gradient(jnp.where(jnp.isfinite(mean), mean, 0)))
+    return linalg.round_once(lax.stop_gradient(jnp.where(jnp.isfinite(mean), mean, 0)))
 
 
 def _whitened_block(prepared: Prepared, observations: Observations, weights: Array) -> Stats:

@@ -110,7 +110,7 @@ def _units_of(params: GMMParams) -> Scale:
     spread = linalg.einsum("k,kd->d", shares, within + (params.means - centre[None]) ** 2)
     if params.covariances.shape[1] == 1:
         spread = jnp.broadcast_to(spread.mean(), (d,))
-    return Scale(centre, jnp.sqrt(linalg.or_one(spread)))
+    return Scale(centre, jnp.sqrt(linalg.safe_divisor(spread)))
 
 
 def _encode(ridge: ArrayLike, units: Scale, params: GMMParams, stats: Stats | None) -> Array:
@@ -136,5 +136,5 @@ def _stats_of(mixture: GMMParams, about: GMMParams, like: Stats, ridge: ArrayLik
     within = scatter * linalg.pool_counts(counts, scatter.shape).reshape(column)
     between = linalg.outer_square(shift, scatter.ndim) * counts.reshape(column)
     return like._replace(
-        counts=counts, first=counts[:, None] * shift, second=within + linalg.pool(between, scatter.shape)
+        counts=counts, first=counts[:, None] * shift, second=within + linalg.pool_moments(between, scatter.shape)
     )

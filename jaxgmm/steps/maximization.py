@@ -31,7 +31,7 @@ def maximize(family: Family, ridge: ArrayLike, prior: Prior | None, params: GMMP
     pooled_counts = linalg.pool_counts(scatter_counts, second.shape)
     second = linalg.add_to_diagonal(second, pooled_counts * jnp.asarray(ridge, dtype))
     if prior is not None:
-        second = second + linalg.stored(prior.scale, second.shape)
+        second = second + linalg.to_storage_shape(prior.scale, second.shape)
         of_prior = priors.count_of_covariance(prior, alive, second.shape)
         scatter_counts = scatter_counts + jnp.where(alive, of_prior, 0)
     covariances = family.estimate(second, scatter_counts, params.covariances)
@@ -68,7 +68,7 @@ def _recentred(second: Array, counts: Array, shift: Array) -> Array:
     """Second moments about means moved by ``shift`` ``(k, d)``, which took the first moments to zero."""
     between = linalg.outer_square(shift, second.ndim)
     between = between * counts.reshape(-1, *(1,) * (between.ndim - 1))
-    return second - linalg.pool(between, second.shape)
+    return second - linalg.pool_moments(between, second.shape)
 
 
 def from_responsibilities(
@@ -130,7 +130,7 @@ def _from_responsibilities(x: Array, expected: Array, ridge: ArrayLike, family: 
     # Means
     counts, first = expected.sum(0), linalg.einsum("nk,nd->kd", expected, x - params.means[:1])
     alive = counts > np.sqrt(np.finfo(x.dtype).tiny) * counts.sum()
-    shift = jnp.where(alive[:, None], first / linalg.or_one(counts)[:, None], 0)
+    shift = jnp.where(alive[:, None], first / linalg.safe_divisor(counts)[:, None], 0)
     params = params._replace(means=params.means + shift)
 
     # Covariances about them; iterative maximisers take a second step
@@ -166,5 +166,5 @@ def complete_stats(params: GMMParams, x: Array, expected: Array) -> Stats:
         return responsibilities.sum(), first, linalg.einsum(moments, responsibilities, *operands)
 
     counts, first, second = jax.lax.map(component, (params.means, expected.T))
-    second = linalg.pool(second, params.covariances.shape)
+    second = linalg.pool_moments(second, params.covariances.shape)
     return Stats(jnp.zeros((), x.dtype), counts, first, second)

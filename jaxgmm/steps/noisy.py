@@ -127,7 +127,7 @@ def _encode(inner: Coordinates, reference: Any, params: NoisyGMMParams, stats: N
         of_mixture, counts = None, (params.noise_weight, 1 - params.noise_weight)
     else:
         of_mixture, counts = stats.mixture, (stats.noise_count, stats.mixture.counts.sum())
-    logs = jnp.log(linalg.or_one(jnp.stack(counts)))
+    logs = jnp.log(linalg.safe_divisor(jnp.stack(counts)))
     return jnp.concatenate([logs[:1] - logs[1:], inner.encode(reference, params.mixture, of_mixture)])
 
 
@@ -135,6 +135,6 @@ def _decode(inner: Coordinates, reference: Any, vector: Array, params: NoisyGMMP
     clean = stats.mixture.counts.sum()
     total = stats.noise_count + clean
     noise_count = jnp.where(stats.noise_count > 0, total * jax.nn.sigmoid(vector[0]), 0)
-    scaled = jax.tree.map(lambda leaf: leaf * (total - noise_count) / linalg.or_one(clean), stats.mixture)
+    scaled = jax.tree.map(lambda leaf: leaf * (total - noise_count) / linalg.safe_divisor(clean), stats.mixture)
     mixture = inner.decode(reference, vector[1:], params.mixture, scaled)
     return NoisyStats(stats.log_likelihood, mixture, noise_count)

@@ -28,7 +28,7 @@ def stored(second, shape):
     """Full second moments as the structure keeps them."""
     if len(shape) == 2:
         second = np.diagonal(second, axis1=1, axis2=2)
-    return linalg.pool(second, shape)
+    return linalg.pool_moments(second, shape)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
