@@ -24,7 +24,7 @@ from .fitting.selection import CRITERIA
 from .fitting.selection import select as select_mixture
 from .mixture.density import log_prob, predict, responsibilities
 from .report import text as display
-from .report.page import page
+from .report.pages import page
 from .types import FitError, Status, describe
 
 _MOST = 10**6  # restarts, iterations: room for each is set aside

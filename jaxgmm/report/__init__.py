@@ -1,6 +1,6 @@
 """What people read of a fit: text, HTML, and a page that needs no other file."""
 
-from .page import page as page
+from .pages import page as page
 from .text import summary as summary
 
 __all__ = ["page", "summary"]

@@ -15,7 +15,7 @@ from browser import Text, pixels
 import jaxgmm
 from jaxgmm import cli
 from jaxgmm.covariance.families import FAMILIES_1D
-from jaxgmm.report import page as report
+from jaxgmm.report import pages as report
 
 folder, call, refused, searched = test_cli.folder, test_cli.call, test_cli.refused, test_cli_select.searched
 FAMILIES = [jaxgmm.FULL, jaxgmm.get_family("VEV")]
