@@ -5,7 +5,7 @@ __version__ = "0.1.0"  # first: what is written to files says it
 from . import acceleration, classification, datasets, interop, plotting, seeding
 from .covariance.families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
 from .files.archives import load, read_table, save
-from .files.saved import Model, as_model
+from .files.saved import SavedFit, as_saved_fit
 from .fitting.criteria import aic, bic, icl, n_parameters, score
 from .fitting.from_data import fit
 from .fitting.search import Criterion
@@ -54,19 +54,19 @@ __all__ = [
     "FitError",
     "FitResult",
     "GMMParams",
-    "Model",
     "Noise",
     "NoisyGMMParams",
     "NoisyStats",
     "Observations",
     "Prior",
+    "SavedFit",
     "Selection",
     "Stats",
     "Status",
     "Steps",
     "acceleration",
     "aic",
-    "as_model",
+    "as_saved_fit",
     "bic",
     "box_noise",
     "chunked",

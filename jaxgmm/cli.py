@@ -18,7 +18,7 @@ import numpy as np
 from . import __version__, io, plotting
 from .covariance.families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
 from .datasets import load_faithful
-from .files.saved import Model, as_model
+from .files.saved import SavedFit, as_saved_fit
 from .fitting.from_data import fit as fit_mixture
 from .fitting.selection import CRITERIA
 from .fitting.selection import select as select_mixture
@@ -142,11 +142,11 @@ def fit(
         if covariance in _ONE_FEATURE and x.shape[1] > 1:
             raise ValueError(f"--covariance {covariance} is for one feature, got {x.shape[1]}: use {covariance}II")
         result = fit_mixture(jax.random.key(seed), x, components, row_weights, family=covariance, **options)
-    model = as_model(result, x, row_weights, family=covariance, feature_names=names)
-    click.echo(display.text(display.sections(result, model, _size(data, x))))
+    saved = as_saved_fit(result, x, row_weights, family=covariance, feature_names=names)
+    click.echo(display.text(display.sections(result, saved, _size(data, x))))
     if result.best.status > Status.MAX_ITER:
         raise FitError(describe(result.best.status))
-    _keep(output, model)
+    _keep(output, saved)
 
 
 def _numbers(text: str) -> list[int]:
@@ -188,13 +188,13 @@ def select(
     x, names, row_weights = _features(data, columns, weights)
     with _about(data):
         found = select_mixture(jax.random.key(seed), x, components, weights=row_weights, **options)
-    model = as_model(found, x, row_weights, feature_names=names)
-    click.echo(display.text(display.sections(found, model, _size(data, x))))
+    saved = as_saved_fit(found, x, row_weights, feature_names=names)
+    click.echo(display.text(display.sections(found, saved, _size(data, x))))
     if plot is not None:
         plotting.criteria(found, ax=figure.subplots())
         io.write_atomically(plot, lambda file: figure.savefig(file, format=plot.suffix[1:].lower(), dpi=150))
         click.echo(f"\n{found.criterion.upper()} drawn to {plot}")
-    _keep(output, model)
+    _keep(output, saved)
 
 
 @_commands.command()
@@ -222,8 +222,8 @@ def report(
 @_output("OUT.csv", "Where to write; default stdout.")
 def predict_rows(model: Path, data: Path, output: Path | None) -> None:
     """Write each row's label, log-density and responsibilities under a fitted model, as CSV."""
-    kept = io.load(model)
-    params, names = kept.params, kept.feature_names
+    saved = io.load(model)
+    params, names = saved.params, saved.feature_names
     found = io.read_names(data)
     by_position = len(found) == len(names) and not set(names) <= set(found) and (_unnamed(names) or _unnamed(found))
     x, _ = io.read_table(data, None if by_position else names)
@@ -287,7 +287,7 @@ def _size(data: Path | None, x: Any) -> display.Facts:
     return [("data", f"{data or 'Old Faithful (embedded)'}: {display.size(x)}")]
 
 
-def _keep(output: Path | None, model: Model) -> None:
+def _keep(output: Path | None, saved: SavedFit) -> None:
     if output is not None:
-        io.save(output, model)
+        io.save(output, saved)
         click.echo(f"\nmodel written to {output}")

@@ -242,7 +242,7 @@ def test_what_is_kept_is_all_that_is_known(model):
     kept = io.load(model)
     with jax.enable_x64(True):
         result = jaxgmm.fit(jax.random.key(0), X, 2, n_init=2)
-        expected = jaxgmm.as_model(result, X, feature_names=("a", "b"))
+        expected = jaxgmm.as_saved_fit(result, X, feature_names=("a", "b"))
         bic = float(jaxgmm.bic(result.best.params, X))
     assert kept._replace(params=None, standardisation=None) == expected._replace(params=None, standardisation=None)
     assert kept.criteria["bic"] == pytest.approx(bic)
@@ -418,7 +418,7 @@ def test_an_output_that_cannot_be_written_is_refused(output, refused, model):
 def test_a_bad_model_is_refused(content, refused):
     Path("model.npz").write_bytes(content)
     line = refused("predict", "model.npz", "data.csv", "-o", "out")
-    assert "model.npz: expected a model saved by jaxgmm" in line
+    assert "model.npz: expected a fit saved by jaxgmm" in line
 
 
 @pytest.mark.parametrize("package", ["safetensors", "pyarrow"])
@@ -494,6 +494,6 @@ def test_python_m_runs_the_command_line(folder, model, call):
 
 def test_without_click_one_line_says_what_to_install(folder):
     Path("click.py").write_text("raise ModuleNotFoundError(\"No module named 'click'\", name='click')\n")
-    done = module("fit", PYTHONPATH=str(folder))
+    done = module("fit", PYTHONPATH=os.pathsep.join([str(folder), str(Path(jaxgmm.__file__).parents[1])]))
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"jaxgmm: .*pip install 'jaxgmm\[cli\]'\n", done.stderr)

@@ -43,7 +43,7 @@ import numpy as np
 from .. import __version__
 from ..mixture.units import Scale
 from ..types import GMMParams, Noise, NoisyGMMParams, Status
-from .saved import Found, Model, as_model, check
+from .saved import FitLike, SavedFit, as_saved_fit, check_saved_fit
 from .tables import read_names as read_names
 from .tables import read_table as read_table
 
@@ -54,12 +54,12 @@ _ZIP = b"PK\x03\x04"  # how a .npz begins
 Content = tuple[dict[str, np.ndarray], dict[str, str]]  # arrays, metadata
 
 
-def save(path: str | Path, model: Found) -> None:
-    """Write a model to a file, whole or not at all.
+def save(path: str | Path, model: FitLike) -> None:
+    """Write a fit to a file, whole or not at all.
 
     Args:
         path: the file, replaced if it exists: a numpy archive where it is called ``.npz``, else safetensors.
-        model: a :class:`Model`, or what :func:`as_model` makes one of.
+        model: a :class:`SavedFit`, or what :func:`as_saved_fit` makes one of.
 
     Raises:
         TypeError: if ``model`` is none of these.
@@ -71,11 +71,11 @@ def save(path: str | Path, model: Found) -> None:
         >>> import numpy as np, tempfile
         >>> params = GMMParams(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     save(folder + "/model.safetensors", as_model(params, feature_names=["a"]))
+        ...     save(folder + "/model.safetensors", as_saved_fit(params, feature_names=["a"]))
         ...     load(folder + "/model.safetensors").feature_names
         ('a',)
     """
-    arrays, metadata = _content(as_model(model))
+    arrays, metadata = _content(as_saved_fit(model))
     metadata["digest"] = _digest(arrays, metadata)
     if Path(path).suffix.lower() == _NUMPY:
         text = np.array(json.dumps(metadata))
@@ -87,14 +87,14 @@ def save(path: str | Path, model: Found) -> None:
         write_atomically(path, lambda file: file.write(content))
 
 
-def load(path: str | Path) -> Model:
-    """Read a model that :func:`save` wrote, whatever the file is called now.
+def load(path: str | Path) -> SavedFit:
+    """Read a fit that :func:`save` wrote, whatever the file is called now.
 
     Args:
         path: the file.
 
     Returns:
-        The :class:`Model`, its parameters as numpy arrays, bit for bit as they were saved.
+        The :class:`SavedFit`, its parameters as numpy arrays, bit for bit as they were saved.
 
     Raises:
         OSError: if the file cannot be read.
@@ -107,7 +107,7 @@ def load(path: str | Path) -> Model:
         ...     load(file.name)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        ValueError: ...: expected a model saved by jaxgmm, got a damaged or foreign file
+        ValueError: ...: expected a fit saved by jaxgmm, got a damaged or foreign file
     """
     content = Path(path).read_bytes()
     try:
@@ -116,13 +116,13 @@ def load(path: str | Path) -> Model:
         if version > _FORMAT:
             refusal = f"expected format {_FORMAT} or older, got {version}; update jaxgmm"
         elif metadata.pop("digest") != _digest(arrays, metadata):
-            refusal = "expected a model as jaxgmm saved it, got one that was edited or damaged since"
+            refusal = "expected a fit as jaxgmm saved it, got one that was edited or damaged since"
         else:
-            return _model(arrays, metadata)
+            return _saved_fit(arrays, metadata)
     except ModuleNotFoundError:
         raise
     except Exception as error:  # of any kind: a damaged file trips up zipfile, numpy and json in a dozen ways
-        raise ValueError(f"{path}: expected a model saved by jaxgmm, got a damaged or foreign file") from error
+        raise ValueError(f"{path}: expected a fit saved by jaxgmm, got a damaged or foreign file") from error
     raise ValueError(f"{path}: {refusal}")
 
 
@@ -140,9 +140,9 @@ def _from_safetensors(content: bytes) -> Content:
     return arrays, json.loads(content[8 : 8 + length])["__metadata__"]
 
 
-def _content(model: Model) -> Content:
-    noise = getattr(model.params, "noise", None)
-    parts = [("params", GMMParams(*model.params[:3])), ("noise", noise), ("standardisation", model.standardisation)]
+def _content(saved: SavedFit) -> Content:
+    noise = getattr(saved.params, "noise", None)
+    parts = [("params", GMMParams(*saved.params[:3])), ("noise", noise), ("standardisation", saved.standardisation)]
     arrays = {
         f"{prefix}.{field}": np.asarray(value, np.asarray(value).dtype.newbyteorder("="), order="C")
         for prefix, part in parts
@@ -152,24 +152,24 @@ def _content(model: Model) -> Content:
     metadata = {
         "jaxgmm_format": str(_FORMAT),
         "jaxgmm_version": __version__,
-        "family": model.family,
-        "feature_names": json.dumps(model.feature_names),
-        "criteria": json.dumps(dict(model.criteria)),
-        "status": "" if model.status is None else model.status.name,
-        "n_iter": json.dumps(model.n_iter),
+        "family": saved.family,
+        "feature_names": json.dumps(saved.feature_names),
+        "criteria": json.dumps(dict(saved.criteria)),
+        "status": "" if saved.status is None else saved.status.name,
+        "n_iter": json.dumps(saved.n_iter),
     }
     return arrays, metadata
 
 
-def _model(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Model:
+def _saved_fit(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> SavedFit:
     def part(prefix: str, kind: Any) -> Any:
         return kind(*(arrays[f"{prefix}.{field}"] for field in kind._fields))
 
     params = part("params", GMMParams)
     if "noise.lower" in arrays:
         params = NoisyGMMParams(**params._asdict(), noise=part("noise", Noise))
-    return check(
-        Model(
+    return check_saved_fit(
+        SavedFit(
             params=params,
             family=metadata["family"],
             feature_names=tuple(json.loads(metadata["feature_names"])),

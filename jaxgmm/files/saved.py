@@ -16,7 +16,7 @@ from ..mixture.units import Scale, standardisation
 from ..types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
 
 
-class Model(NamedTuple):
+class SavedFit(NamedTuple):
     """A fitted mixture as it is kept in a file."""
 
     params: GMMParams  #: or NoisyGMMParams; of numpy arrays, in the features' own units
@@ -28,21 +28,21 @@ class Model(NamedTuple):
     standardisation: Scale | None = None  #: what the fit worked on, where known; params are of the rows themselves
 
 
-Found = Model | GMMParams | NoisyGMMParams | EMResult | FitResult | Selection
+FitLike = SavedFit | GMMParams | NoisyGMMParams | EMResult | FitResult | Selection
 
 
-def as_model(
-    found: Found,
+def as_saved_fit(
+    fit: FitLike,
     x: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     *,
     family: Family | str | None = None,
     feature_names: Sequence[str] | None = None,
-) -> Model:
+) -> SavedFit:
     """Gather what is known of a fit; of a selection, of the best.
 
     Args:
-        found: a result, a selection, or parameters; a :class:`Model` comes back as it is.
+        fit: a result, a selection, or parameters; a :class:`SavedFit` comes back as it is.
         x: ``(n, d)`` rows it was fitted to, or ``(n,)`` for d = 1: they add BIC and the standardisation.
         weights: ``(n,)`` row weights; default one each.
         family: the covariance family, or its name; by default that of a selection, or what the shape of the covariances
@@ -50,68 +50,72 @@ def as_model(
         feature_names: d names; default x1, x2, ...
 
     Returns:
-        The :class:`Model`.
+        The :class:`SavedFit`.
 
     Raises:
-        TypeError: if ``found`` is none of these.
+        TypeError: if ``fit`` is none of these.
         ValueError: if it is a batch of fits, or if shapes, family and names do not go together.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> as_model(GMMParams(jnp.ones(1), jnp.zeros((1, 2)), jnp.ones((1, 2)))).family
+        >>> as_saved_fit(GMMParams(jnp.ones(1), jnp.zeros((1, 2)), jnp.ones((1, 2)))).family
         'diag'
     """
-    if isinstance(found, Model):
-        return check(found)
-    if isinstance(found, Selection) and family is None:
-        family = letters(found.family)
-    result = found.best if isinstance(found, FitResult | Selection) else found
+    if isinstance(fit, SavedFit):
+        return check_saved_fit(fit)
+    if isinstance(fit, Selection) and family is None:
+        family = letters(fit.family)
+    result = fit.best if isinstance(fit, FitResult | Selection) else fit
     ended = result if isinstance(result, EMResult) else None
     if ended is not None and ended.status.ndim:
         raise ValueError(f"expected one fit, got a batch of shape {ended.status.shape}: choose one of them")
     params = result if ended is None else ended.params
     if not isinstance(params, GMMParams | NoisyGMMParams):
-        raise TypeError(f"expected a fit, a Model or GMMParams, got {type(params).__name__}")
-    mixture = checks.mixture_of(checks.as_params(params))
-    k, d = mixture.means.shape
+        raise TypeError(f"expected a fit, a SavedFit or GMMParams, got {type(params).__name__}")
+    k, d = checks.as_params(params).means.shape
     params = jax.tree.map(np.asarray, params)
     name = family_by_shape(mixture.covariances.shape, k, d).name if family is None else family
     names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)
-    model = check(Model(params, name.name if isinstance(name, Family) else name, names))
+    saved = check_saved_fit(SavedFit(params, name.name if isinstance(name, Family) else name, names))
     if ended is None:
-        return model
-    model = model._replace(status=Status(int(ended.status)), n_iter=int(ended.n_iter))
-    return _with_criteria(model, found, float(ended.log_likelihood), x, weights)
+        return saved
+    saved = saved._replace(status=Status(int(ended.status)), n_iter=int(ended.n_iter))
+    return _with_criteria(saved, fit, float(ended.log_likelihood), x, weights)
 
 
 def _with_criteria(
-    model: Model, found: Found, log_likelihood: float, x: ArrayLike | None, weights: ArrayLike | None
-) -> Model:
-    """The model with all that its likelihood, and the rows if there are any, say of it."""
-    family = get_family(model.family)
-    count = n_parameters(model.params, family)
+    saved: SavedFit, fit: FitLike, log_likelihood: float, x: ArrayLike | None, weights: ArrayLike | None
+) -> SavedFit:
+    """The saved fit, with the criteria that its log-likelihood and its rows, where there are any, determine."""
+    family = get_family(saved.family)
+    count = n_parameters(saved.params, family)
     criteria = {"log_likelihood": log_likelihood, "aic": 2 * count - 2 * log_likelihood}
     if x is not None:
         rows = checks.as_rows(x)
         row_weights = checks.as_row_weights(weights, rows).astype(rows.dtype)
         criteria["bic"] = count * float(np.log(row_weights.sum())) - 2 * log_likelihood
-        if isinstance(found, FitResult | Selection):  # em works on the rows as they are
+        if isinstance(fit, FitResult | Selection):  # em works on the rows as they are
             scale = jax.jit(standardisation)(rows, row_weights, family.scale_equivariant)
-            model = model._replace(standardisation=jax.tree.map(np.asarray, scale))
-    if isinstance(found, Selection):
-        criteria[found.criterion] = float(np.nanmin(found.table))
-    return model._replace(criteria=criteria)
+            saved = saved._replace(standardisation=jax.tree.map(np.asarray, scale))
+    if isinstance(fit, Selection):
+        criteria[fit.criterion] = float(np.nanmin(fit.table))
+    return saved._replace(criteria=criteria)
 
 
-def check(model: Model) -> Model:
-    """The model unchanged, having checked that its parts go together."""
-    params = checks.as_params(model.params)
-    mixture = checks.mixture_of(params)
-    as_family(get_family(model.family), mixture)
-    d = mixture.means.shape[1]
-    if len(model.feature_names) != d:
-        raise ValueError(f"feature_names: expected {d}, one for each feature, got {len(model.feature_names)}")
-    scale = model.standardisation
+def check_saved_fit(saved: SavedFit) -> SavedFit:
+    """Return a saved fit unchanged, or raise where its parts do not go together."""
+    params = checks.as_params(saved.params)
+    checks.family_of(get_family(saved.family), params)
+    d = params.means.shape[1]
+    if len(saved.feature_names) != d:
+        raise ValueError(f"feature_names: expected {d}, one for each feature, got {len(saved.feature_names)}")
+    scale = saved.standardisation
     if scale is not None and not np.shape(scale.shift) == np.shape(scale.scale) == (d,):
         raise ValueError(f"standardisation: expected two of shape ({d},), got {[np.shape(part) for part in scale]}")
-    return model
+    return saved
+
+
+def _by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
+    """The freest family that stores covariances so."""
+    families = (*FAMILIES, *FAMILIES_1D) if d == 1 else FAMILIES
+    return next(f for f in reversed(families) if not f.constrained and f.structure(k, d) == shape)

@@ -7,7 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .. import __version__, checks, linalg, plotting
-from ..files.saved import as_model
+from ..files.saved import as_saved_fit
 from ..fitting.selection import Selection
 from ..types import GMMParams
 from . import text as display
@@ -63,9 +63,9 @@ def page(
     """
     from jinja2 import Environment, PackageLoader
 
-    model = as_model(found, x, weights, feature_names=feature_names)
-    names, rows = list(model.feature_names), np.asarray(checks.as_rows(x))
-    tried, ranking, ending, components = display.sections(found, model, most_features=len(names))
+    saved = as_saved_fit(found, x, weights, feature_names=feature_names)
+    names, rows = list(saved.feature_names), np.asarray(checks.as_rows(x))
+    tried, ranking, ending, components = display.sections(found, saved, most_features=len(names))
     chapters = [
         ("Data", [_moments(rows, weights, names)], []),
         ("Search", [tried, ranking], [_of_search(found)]),

@@ -12,7 +12,7 @@ from jax.typing import ArrayLike
 
 from .. import checks, linalg, plotting
 from ..covariance.families import Family, letters
-from ..files.saved import Found, Model, as_model
+from ..files.saved import FitLike, SavedFit, as_saved_fit
 from ..fitting.criteria import n_parameters
 from ..fitting.selection import Selection
 from ..types import EMResult, FitResult, Status, describe
@@ -32,7 +32,7 @@ class Section(NamedTuple):
 
 
 def summary(
-    found: Found,
+    found: FitLike,
     x: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     *,
@@ -42,7 +42,7 @@ def summary(
     """Say in text what was found: why it stopped, criteria, and each component's weight, means and spread.
 
     Args:
-        found: from :func:`jaxgmm.em`, :func:`jaxgmm.fit` or :func:`jaxgmm.select`; parameters; or a loaded model.
+        found: from :func:`jaxgmm.em`, :func:`jaxgmm.fit` or :func:`jaxgmm.select`; parameters; or a loaded fit.
         x: ``(n, d)`` the rows it was fitted to, or ``(n,)`` for d = 1: they add BIC.
         weights: ``(n,)`` row weights; default one each.
         family: the covariance family, or its name, which parameters are counted by; by default what the shape of the
@@ -69,12 +69,12 @@ def summary(
     if _is_batch(found):
         return text(_batch(found))
     data = [] if x is None else [("data", size(checks.as_rows(x)))]
-    return text(sections(found, as_model(found, x, weights, family=family, feature_names=feature_names), data))
+    return text(sections(found, as_saved_fit(found, x, weights, family=family, feature_names=feature_names), data))
 
 
-def sections(found: Found, model: Model, data: Facts = (), most_features: int = 6) -> list[Section]:
-    """All there is to say of a fit: its ``model`` as of :func:`as_model`, after facts of the ``data``."""
-    ending, components = _ending(model), _components(model, most_features)
+def sections(found: FitLike, saved: SavedFit, data: Facts = (), most_features: int = 6) -> list[Section]:
+    """All there is to say of a fit: as :func:`as_saved_fit` gathers it, after facts of the ``data``."""
+    ending, components = _ending(saved), _components(saved, most_features)
     if isinstance(found, Selection):
         return [Section([*data, *_tried(found)]), _ranked(found), Section(ending), components]
     restarts = [("restarts", _of_which_failed(found.statuses))] if isinstance(found, FitResult) else []
@@ -135,18 +135,18 @@ def _in_notebook(found: Any) -> str | None:
     try:
         if _is_batch(found):
             return html(_batch(found))
-        model = as_model(found)
-        return f"<div>{html(sections(found, model))}\n{_picture(found, model)}</div>"
+        saved = as_saved_fit(found)
+        return f"<div>{html(sections(found, saved))}\n{_picture(found, saved)}</div>"
     except (AttributeError, TypeError, ValueError):
         return None
 
 
 # From here, not as methods: values know nothing of how they are shown, nor import what shows them.
-for _kind in (EMResult, FitResult, Selection, Model):
+for _kind in (EMResult, FitResult, Selection, SavedFit):
     setattr(_kind, "_repr_html_", _in_notebook)  # noqa: B010 - mypy knows of no such attribute
 
 
-def _picture(found: Found, model: Model) -> str:
+def _picture(found: FitLike, saved: SavedFit) -> str:
     """The components over the first features, beside how the fit or the search went; nothing without matplotlib."""
     try:
         from matplotlib.figure import Figure
@@ -154,8 +154,8 @@ def _picture(found: Found, model: Model) -> str:
         return ""
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    draw = plotting.density_1d if len(model.feature_names) == 1 else plotting.classification
-    draw(model.params, names=model.feature_names, ax=left)
+    draw = plotting.density_1d if len(saved.feature_names) == 1 else plotting.classification
+    draw(saved.params, names=saved.feature_names, ax=left)
     if isinstance(found, Selection):
         plotting.criteria(found, ax=right)
     elif isinstance(found, EMResult | FitResult):
@@ -177,21 +177,21 @@ def _batch(found: Any) -> list[Section]:
     return [Section([("fits", str(statuses.size)), *ended])]
 
 
-def _ending(model: Model) -> Facts:
+def _ending(saved: SavedFit) -> Facts:
     """The model, and what is known of how it came about."""
-    facts = [("model", f"{model.params.means.shape[0]} components, {model.family} covariances")]
-    for name, value in model.criteria.items():
+    facts = [("model", f"{saved.params.means.shape[0]} components, {saved.family} covariances")]
+    for name, value in saved.criteria.items():
         sign = f"; mclust's sign: {-value:.4f}" if name in _IN_MCLUST else ""
         is_likelihood = name == "log_likelihood"
         words = f"{value:.4f} nats" if is_likelihood else f"{value:.4f} (smaller is better{sign})"
         facts.append(("log-likelihood" if is_likelihood else name.upper(), words))
-    if model.status is not None:
-        facts.append(("stopped", f"{describe(model.status)} ({model.n_iter} iterations)"))
+    if saved.status is not None:
+        facts.append(("stopped", f"{describe(saved.status)} ({saved.n_iter} iterations)"))
     return facts
 
 
-def _components(model: Model, most_features: int) -> Section:
-    params, names = model.params, model.feature_names
+def _components(saved: SavedFit, most_features: int) -> Section:
+    params, names = saved.params, saved.feature_names
     shown = names[:most_features]
     means = np.asarray(params.means)
     deviations = np.sqrt(np.broadcast_to(linalg.variances(params.covariances, len(names)), means.shape))

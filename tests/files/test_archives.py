@@ -1,4 +1,4 @@
-"""Models in files, and files that are whole or not there at all."""
+"""Fits in files, and files that are whole or not there at all."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from jaxgmm.files import archives as io
 from jaxgmm.fitting.from_data import Scale
 
 PARAMS = jaxgmm.GMMParams(np.array([0.25, 0.75]), np.array([[0.0, 1.0], [2.0, 3.0]]), np.stack([np.eye(2)] * 2))
-MODEL = io.Model(PARAMS, "full", ("a", "b"))
+SAVED = io.SavedFit(PARAMS, "full", ("a", "b"))
 NAMES = ["file", "file.safetensors", "file.npz", "file.NPZ"]
 
 
@@ -36,7 +36,7 @@ def container(request, tmp_path):
 
 
 def write(path, arrays, metadata, seal=True):
-    """A model's file made by hand, with the digest of what it holds; a change to None leaves an entry out."""
+    """The file of a saved fit, made by hand, with the digest of what it holds; a change to None leaves an entry out."""
     arrays = {name: array for name, array in arrays.items() if array is not None}
     metadata = {name: text for name, text in metadata.items() if text is not None}
     if seal:
@@ -47,23 +47,23 @@ def write(path, arrays, metadata, seal=True):
         save_file(arrays, path, metadata)
 
 
-def assert_same(model, other):
-    assert model._replace(params=None, standardisation=None) == other._replace(params=None, standardisation=None)
-    assert type(model.params) is type(other.params)
-    leaves, others = (jax.tree.leaves((m.params, m.standardisation)) for m in (model, other))
+def assert_same(saved, other):
+    assert saved._replace(params=None, standardisation=None) == other._replace(params=None, standardisation=None)
+    assert type(saved.params) is type(other.params)
+    leaves, others = (jax.tree.leaves((fit.params, fit.standardisation)) for fit in (saved, other))
     for leaf, other_leaf in zip(leaves, others, strict=True):
         assert (leaf.dtype, leaf.shape) == (np.asarray(other_leaf).dtype, np.shape(other_leaf))
         assert leaf.tobytes() == np.asarray(other_leaf).tobytes()
 
 
-# ------------------------------------------------------------------------------------------------------------- models
+# -------------------------------------------------------------------------------------------------------- saved fits
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_comes_back_as_it_was_saved(name, family, tmp_path, dtype):
+def test_a_fit_comes_back_as_it_was_saved(name, family, tmp_path, dtype):
     params = jaxgmm.GMMParams(*map(np.asarray, random_params(family, d=3, dtype=dtype)))
-    model = io.Model(
+    saved = io.SavedFit(
         params,
         family.name,
         ("größe", "two words", "x,y"),
@@ -72,25 +72,25 @@ def test_a_model_comes_back_as_it_was_saved(name, family, tmp_path, dtype):
         7,
         Scale(np.array([1, 2, 3], dtype), np.array([4, 5, 6], dtype)),
     )
-    io.save(str(tmp_path / name), model)
+    io.save(str(tmp_path / name), saved)
     assert os.listdir(tmp_path) == [name]  # the name as given, no extension added
-    assert_same(io.load(str(tmp_path / name)), model)
+    assert_same(io.load(str(tmp_path / name)), saved)
 
 
 def test_what_little_is_known_comes_back_too(container):
-    io.save(container, MODEL)
-    assert_same(io.load(container), MODEL)
+    io.save(container, SAVED)
+    assert_same(io.load(container), SAVED)
 
 
 @pytest.mark.parametrize("noise", [jaxgmm.box_noise, jaxgmm.hull_noise])
 def test_a_noise_component_is_kept(noise, container, dtype):
     noisy = jaxgmm.with_noise(PARAMS, noise(np.array([[0, 0], [4, 0], [0, 5]], dtype)))
     io.save(container, noisy)
-    assert_same(io.load(container), io.as_model(noisy))
+    assert_same(io.load(container), io.as_saved_fit(noisy))
 
 
 def test_precision_does_not_depend_on_configuration(container):
-    io.save(container, MODEL._replace(params=PARAMS._replace(weights=np.array([1 / 3, 2 / 3]))))
+    io.save(container, SAVED._replace(params=PARAMS._replace(weights=np.array([1 / 3, 2 / 3]))))
     np.testing.assert_array_equal(io.load(container).params.weights, np.array([1 / 3, 2 / 3]))  # though x64 is off
 
 
@@ -99,15 +99,15 @@ def test_precision_does_not_depend_on_configuration(container):
 )
 def test_the_layout_of_arrays_in_memory_does_not_matter(dress, container):
     means = dress(PARAMS.means)
-    io.save(container, MODEL._replace(params=PARAMS._replace(means=means)))
+    io.save(container, SAVED._replace(params=PARAMS._replace(means=means)))
     np.testing.assert_array_equal(io.load(container).params.means, means)
 
 
 def test_what_the_file_is_called_does_not_matter_to_reading(path):
     for name in ("file.npz", "file.safetensors"):
-        io.save(path.with_name(name), MODEL)
+        io.save(path.with_name(name), SAVED)
         path.with_name(name).rename(path)
-        assert_same(io.load(path), MODEL)
+        assert_same(io.load(path), SAVED)
 
 
 def test_another_process_scores_bit_for_bit_the_same(tmp_path, x64):
@@ -130,7 +130,7 @@ def test_another_process_scores_bit_for_bit_the_same(tmp_path, x64):
 def test_a_safetensors_file_is_as_documented(tmp_path):
     from safetensors import safe_open
 
-    io.save(tmp_path / "file", MODEL._replace(criteria={"bic": 2.5}, status=jaxgmm.Status.CONVERGED, n_iter=3))
+    io.save(tmp_path / "file", SAVED._replace(criteria={"bic": 2.5}, status=jaxgmm.Status.CONVERGED, n_iter=3))
     with safe_open(tmp_path / "file", "numpy") as file:
         metadata = file.metadata()
         assert set(file.keys()) == {"params.weights", "params.means", "params.covariances"}
@@ -148,39 +148,39 @@ def test_a_safetensors_file_is_as_documented(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "model",
+    "saved",
     [
-        MODEL._replace(family="diag"),
-        MODEL._replace(feature_names=("a",)),
-        MODEL._replace(params=PARAMS._replace(weights=np.ones(3) / 3)),
-        MODEL._replace(standardisation=Scale(np.zeros(3), np.ones(3))),
+        SAVED._replace(family="diag"),
+        SAVED._replace(feature_names=("a",)),
+        SAVED._replace(params=PARAMS._replace(weights=np.ones(3) / 3)),
+        SAVED._replace(standardisation=Scale(np.zeros(3), np.ones(3))),
     ],
     ids=["family", "names", "params", "standardisation"],
 )
-def test_parts_that_do_not_go_together_are_not_written(model, container):
+def test_parts_that_do_not_go_together_are_not_written(saved, container):
     with pytest.raises(ValueError, match="expected"):
-        io.save(container, model)
+        io.save(container, saved)
     assert not container.exists()
 
 
-def test_what_is_no_model_is_not_written(container):
+def test_what_is_no_fit_is_not_written(container):
     for thing in ("model", None, PARAMS.means, tuple(PARAMS)):
-        with pytest.raises(TypeError, match="expected a fit, a Model or GMMParams, got"):
+        with pytest.raises(TypeError, match="expected a fit, a SavedFit or GMMParams, got"):
             io.save(container, thing)
     assert not container.exists()
 
 
-# -------------------------------------------------------------------------------------------- files that are no model
+# -------------------------------------------------------------------------------------------- files that are no fits
 
-CONTENT = io._content(MODEL)
-FOREIGN = r"file\..*: expected a model saved by jaxgmm, got a damaged or foreign file"
-EDITED = r"file\..*: expected a model as jaxgmm saved it, got one that was edited or damaged since"
+CONTENT = io._content(SAVED)
+FOREIGN = r"file\..*: expected a fit saved by jaxgmm, got a damaged or foreign file"
+EDITED = r"file\..*: expected a fit as jaxgmm saved it, got one that was edited or damaged since"
 
 
-def test_a_hand_made_file_of_the_right_content_is_a_model(container):
+def test_a_hand_made_file_of_the_right_content_is_a_fit(container):
     """So that each change below is what is refused."""
     write(container, *CONTENT)
-    assert_same(io.load(container), MODEL)
+    assert_same(io.load(container), SAVED)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_a_hand_made_file_of_the_right_content_is_a_model(container):
     ],
     ids=str,
 )
-def test_arrays_that_are_no_consistent_model_are_refused(changes, container):
+def test_arrays_that_are_no_consistent_fit_are_refused(changes, container):
     write(container, CONTENT[0] | changes, CONTENT[1])
     with pytest.raises(ValueError, match=FOREIGN):
         io.load(container)
@@ -215,7 +215,7 @@ def test_arrays_that_are_no_consistent_model_are_refused(changes, container):
     ],
     ids=str,
 )
-def test_metadata_that_are_no_consistent_model_are_refused(changes, container):
+def test_metadata_that_are_no_consistent_fit_are_refused(changes, container):
     write(container, CONTENT[0], CONTENT[1] | changes)
     with pytest.raises(ValueError, match=FOREIGN):
         io.load(container)
@@ -262,8 +262,8 @@ def test_a_foreign_file_is_refused(tmp_path):
         io.load(path)
 
 
-def test_a_truncated_model_is_refused(container):
-    io.save(container, MODEL)
+def test_a_truncated_fit_is_refused(container):
+    io.save(container, SAVED)
     whole = container.read_bytes()
     for length in range(0, len(whole), 37):
         container.write_bytes(whole[:length])
@@ -272,29 +272,29 @@ def test_a_truncated_model_is_refused(container):
 
 
 def test_a_flipped_bit_is_refused_or_harmless(container):
-    io.save(container, MODEL)
+    io.save(container, SAVED)
     whole, n_refused = container.read_bytes(), 0
     for position in [*range(0, len(whole), 7), *range(len(whole) - 22, len(whole))]:  # a zip directory ends with 22
         damaged = bytearray(whole)
         damaged[position] ^= 1 << position % 8
         container.write_bytes(damaged)
         try:
-            model = io.load(container)
+            saved = io.load(container)
         except ValueError as error:
             assert str(error).startswith(str(container))  # noqa: PT017 - either outcome is right
             n_refused += 1
         else:
-            assert_same(model, MODEL)  # a zip archive says some things twice, and a date that nobody reads
+            assert_same(saved, SAVED)  # a zip archive says some things twice, and a date that nobody reads
     assert n_refused > 100
 
 
 def test_without_safetensors_numpy_archives_can_be_kept(tmp_path, monkeypatch):
     for name in ("safetensors", "safetensors.numpy"):
         monkeypatch.setitem(sys.modules, name, None)
-    io.save(tmp_path / "file.npz", MODEL)
-    assert_same(io.load(tmp_path / "file.npz"), MODEL)
+    io.save(tmp_path / "file.npz", SAVED)
+    assert_same(io.load(tmp_path / "file.npz"), SAVED)
     with pytest.raises(ModuleNotFoundError, match="safetensors"):
-        io.save(tmp_path / "file.safetensors", MODEL)
+        io.save(tmp_path / "file.safetensors", SAVED)
     (tmp_path / "file.npz").write_bytes(b"anything else")
     with pytest.raises(ModuleNotFoundError, match="safetensors"):
         io.load(tmp_path / "file.npz")
@@ -373,13 +373,13 @@ def test_a_pipe_is_written_to_and_not_replaced(path):
 
 
 def test_a_killed_save_leaves_the_old_file_whole(container):
-    io.save(container, MODEL)
+    io.save(container, SAVED)
     program = (
-        "import os, signal, sys; from jaxgmm import io; model = io.load(sys.argv[1]); replace = os.fsync\n"
+        "import os, signal, sys; from jaxgmm import io; saved = io.load(sys.argv[1]); replace = os.fsync\n"
         "os.fsync = lambda descriptor: (replace(descriptor), os.kill(os.getpid(), signal.SIGKILL))\n"
-        "io.save(sys.argv[1], model._replace(feature_names=('c', 'd')))"
+        "io.save(sys.argv[1], saved._replace(feature_names=('c', 'd')))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(container)], check=False, capture_output=True)
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, b"")
-    assert_same(io.load(container), MODEL)
+    assert_same(io.load(container), SAVED)
     assert len(os.listdir(container.parent)) == 2  # all that the killed one had written is beside it

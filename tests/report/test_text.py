@@ -53,7 +53,7 @@ def test_a_summary_says_what_was_found_and_why_it_stopped():
 def test_less_is_said_where_less_is_known():
     assert list(facts(summary(PARAMS))) == ["model"]
     assert list(facts(summary(ENDED))) == ["model", "log-likelihood", "AIC", "stopped"]
-    assert list(facts(summary(jaxgmm.as_model(FOUND, X)))) == ["model", "log-likelihood", "AIC", "BIC", "stopped"]
+    assert list(facts(summary(jaxgmm.as_saved_fit(FOUND, X)))) == ["model", "log-likelihood", "AIC", "BIC", "stopped"]
 
 
 def test_weights_count_rows():
@@ -75,9 +75,9 @@ def test_weights_count_rows():
 def test_a_family_is_what_the_shape_says_unless_it_is_named(shape, name):
     params = PARAMS._replace(covariances=np.broadcast_to(np.eye(2), shape) if len(shape) == 3 else np.ones(shape))
     assert f"2 components, {name} covariances" in summary(params)
-    assert jaxgmm.as_model(params, family=name).family == name
+    assert jaxgmm.as_saved_fit(params, family=name).family == name
     if len(shape) == 3 and shape[0] == 2:
-        assert jaxgmm.as_model(params, family="VEV").family == "VEV"
+        assert jaxgmm.as_saved_fit(params, family="VEV").family == "VEV"
 
 
 @pytest.mark.parametrize(("shape", "name"), [((2, 1, 1), "full"), ((2, 1), "V"), ((1, 1), "E")])
@@ -100,7 +100,7 @@ def test_a_batch_is_counted():
         assert facts(summary(found)) == {"fits": "3", "converged": "2", "degenerate": "1"}
         assert Text(found._repr_html_()).rows == [["fits", "3"], ["converged", "2"], ["degenerate", "1"]]
     with pytest.raises(ValueError, match="expected one fit, got a batch of shape"):
-        jaxgmm.as_model(batch)
+        jaxgmm.as_saved_fit(batch)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_what_does_not_go_together_is_refused(arguments, options, complaint):
 
 def test_what_is_no_fit_is_refused():
     for thing in (X, None, tuple(PARAMS), EMResult(None, *ENDED[1:])):
-        with pytest.raises(TypeError, match="expected a fit, a Model or GMMParams, got"):
+        with pytest.raises(TypeError, match="expected a fit, a SavedFit or GMMParams, got"):
             summary(thing)
 
 
@@ -130,7 +130,7 @@ def test_what_is_no_fit_is_refused():
 def test_html_shows_the_same_as_text():
     selection = test_cli_select.selection([jaxgmm.FULL, jaxgmm.get_family("VEV")], (1, 2, 5, 8, 9))
     for found in (PARAMS, ENDED, FOUND, selection):
-        content = display.sections(found, jaxgmm.as_model(found))
+        content = display.sections(found, jaxgmm.as_saved_fit(found))
         shown = [cell for row in Text(display.html(content)).rows for cell in row]
         assert shown == [cell for section in content for row in section.rows for cell in row]
         assert set(re.findall(r"\S+", " ".join(shown))) <= set(re.findall(r"\S+", display.text(content)))
@@ -138,7 +138,7 @@ def test_html_shows_the_same_as_text():
 
 def test_html_is_escaped():
     names = ["<script>alert(1)</script>", '"&']
-    page = display.html(display.sections(ENDED, jaxgmm.as_model(ENDED, feature_names=names)))
+    page = display.html(display.sections(ENDED, jaxgmm.as_saved_fit(ENDED, feature_names=names)))
     assert "script" not in Text(page).tags
     assert Text(page).rows[-3][2:] == names
 
@@ -148,7 +148,7 @@ def test_notebooks_show_tables_and_a_picture(d):
     params = GMMParams(PARAMS.weights, PARAMS.means[:, :d], PARAMS.covariances[:, :d])
     ended = ENDED._replace(params=params)
     selection = test_cli_select.selection(FAMILIES_1D if d == 1 else [jaxgmm.FULL], (1, 2), d)
-    for found in (ended, FOUND._replace(best=ended), selection, jaxgmm.as_model(ended)):
+    for found in (ended, FOUND._replace(best=ended), selection, jaxgmm.as_saved_fit(ended)):
         shown = Text(found._repr_html_())
         (image,) = shown.images
         assert pixels(image)[..., :3].std() > 0.05  # something is drawn
