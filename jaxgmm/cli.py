@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import reduce
+from functools import partial, reduce
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -224,9 +224,7 @@ def predict_rows(model: Path, data: Path, output: Path | None) -> None:
     """Write each row's label, log-density and responsibilities under a fitted model, as CSV."""
     saved = io.load(model)
     params, names = saved.params, saved.feature_names
-    found = io.read_names(data)
-    by_position = len(found) == len(names) and not set(names) <= set(found) and (_unnamed(names) or _unnamed(found))
-    x, _ = io.read_table(data, None if by_position else names)
+    x, _ = io.read_columns(data, partial(_columns_of_model, names))
     missing = np.flatnonzero(~np.isfinite(x).all(1))
     if missing.size:
         raise ValueError(f"{data}: expected finite values, got {x[missing[0]]} at row {missing[0]}")
@@ -250,13 +248,23 @@ def _features(data: Path | None, columns: str | None, weights: str | None) -> tu
             raise click.UsageError("--columns and --weights go with a file DATA.csv")
         x, names = load_faithful()
         return x, names, None
-    chosen = None if columns is None else [name.strip() for name in columns.split(",")]
+    features = None if columns is None else [name.strip() for name in columns.split(",")]
     if weights is None:
-        return *io.read_table(data, chosen), None
-    if chosen is None:
-        chosen = [name for name in io.read_names(data) if name != weights]
-    x, names = io.read_table(data, [*chosen, weights])
+        return *io.read_table(data, features), None
+    x, names = io.read_columns(data, lambda names: [*_all_but(weights, names, features), weights])
     return x[:, :-1], names[:-1], x[:, -1]
+
+
+def _all_but(weights: str, names: Sequence[str], features: Sequence[str] | None) -> Sequence[str]:
+    """The features to use: by default all columns but that of the row weights."""
+    return [name for name in names if name != weights] if features is None else features
+
+
+def _columns_of_model(features: Sequence[str], names: Sequence[str]) -> Sequence[str]:
+    """The columns of a table that hold a model's features: by name, or by position where one side has no names."""
+    has_no_names = _unnamed(features) or _unnamed(names)
+    by_position = has_no_names and len(names) == len(features) and not set(features) <= set(names)
+    return names if by_position else features
 
 
 def _unnamed(names: Sequence[str]) -> bool:

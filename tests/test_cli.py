@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 import jaxgmm
 from jaxgmm import __main__, cli, io
+from jaxgmm.files import tables
 
 FAST = ["--restarts", "2"]
 
@@ -316,6 +317,46 @@ def test_a_model_without_names_takes_columns_by_position(folder, call, model):
     assert call("predict", "unnamed.npz", "data.csv") == expected
     Path("other.csv").write_text(table(X[:, ::-1], ["x2", "x1"]))
     assert call("predict", "unnamed.npz", "other.csv") == expected
+
+
+# ------------------------------------------------------------------------------------------------------ reading a file
+
+
+@pytest.fixture
+def times_read(monkeypatch):
+    """How often tables were opened, and parsed: as text, as Parquet."""
+    counts = {"open": 0, "text": 0, "parquet": 0}
+
+    def counted(what, function):
+        def call(*arguments, **options):
+            counts[what] += 1
+            return function(*arguments, **options)
+
+        return call
+
+    monkeypatch.setattr(tables, "open", counted("open", open), raising=False)
+    monkeypatch.setattr(tables.csv, "reader", counted("text", tables.csv.reader))
+    monkeypatch.setattr(parquet.ParquetFile, "read", counted("parquet", parquet.ParquetFile.read))
+    return counts
+
+
+@pytest.mark.parametrize("name", ["table.csv", "table.parquet"])
+@pytest.mark.parametrize("command", ["fit", "fit --weights a", "fit --columns b --weights a", "predict"])
+def test_a_file_is_read_once(command, name, folder, model, times_read, monkeypatch):
+    kind = "parquet" if name.endswith("parquet") else "text"
+    if kind == "parquet":
+        parquet.write_table(pyarrow.table({"a": X[:, 0], "b": X[:, 1]}), name)
+    else:
+        Path(name).write_text(table(X))
+
+    def nothing(*_, **__):
+        raise ValueError("seen enough")
+
+    monkeypatch.setattr(cli, "fit_mixture", nothing)
+    monkeypatch.setattr(cli, "responsibilities", nothing)
+    command, *options = command.split()
+    cli.run([command, *([str(model)] if command == "predict" else []), name, *options])
+    assert times_read == {"open": 1, "text": 0, "parquet": 0, kind: 1}
 
 
 # ----------------------------------------------------------------------------------------------------------- refusals

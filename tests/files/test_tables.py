@@ -1,6 +1,7 @@
 """Tables from files: comma-separated text and Parquet."""
 
 import sys
+import tracemalloc
 
 import numpy as np
 import pyarrow
@@ -102,6 +103,33 @@ def test_every_digit_survives(path):
     np.testing.assert_array_equal(tables.read_table(path)[0][:, 0], extremes)
 
 
+def test_names_are_read_without_the_numbers(path):
+    path.write_bytes(b"a,b\n" + b"1,tall\n" * 10_000 + b"\xff")  # the last byte is no text
+    assert tables.read_names(path) == ("a", "b")
+    with pytest.raises(ValueError, match="comma-separated text file"):
+        tables.read_table(path, ["a"])
+
+
+def test_a_file_is_parsed_into_no_more_than_its_numbers(path):
+    path.write_text("a,b,c\n" + "0.123456789012345678,0.123456789012345678,some text\n" * 50_000)
+    tracemalloc.start()
+    try:
+        rows, _ = tables.read_table(path, ["a", "b"])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert rows.shape == (50_000, 2)
+    assert peak < 1.5 * rows.nbytes + 1e6
+
+
+def test_columns_are_chosen_once_from_all_names(path):
+    path.write_text("a,kind,c\n1,tall,3\n")
+    seen = []
+    rows, names = tables.read_columns(path, lambda names: seen.append(names) or ["c", "a"])
+    np.testing.assert_array_equal(rows, [[3, 1]])
+    assert (names, seen) == (("c", "a"), [("a", "kind", "c")])
+
+
 # ------------------------------------------------------------------------------------------------------------ Parquet
 
 
@@ -167,6 +195,25 @@ def test_a_damaged_parquet_file_is_refused(parquet_path):
         parquet_path.write_bytes(damaged)
         with pytest.raises(ValueError, match="expected a Parquet file"):
             tables.read_table(parquet_path)
+
+
+def test_parquet_is_not_read_where_nobody_asks(parquet_path):
+    table = pyarrow.table({"a": np.arange(1000.0), "b": np.arange(1000.0)})
+    parquet.write_table(table, parquet_path)
+    column = parquet.read_metadata(parquet_path).row_group(0).column(1)
+    start = column.dictionary_page_offset or column.data_page_offset
+    content = bytearray(parquet_path.read_bytes())
+    content[start : start + column.total_compressed_size] = bytes(column.total_compressed_size)
+    parquet_path.write_bytes(content)
+    assert tables.read_names(parquet_path) == ("a", "b")
+    np.testing.assert_array_equal(tables.read_table(parquet_path, ["a"])[0][:, 0], np.arange(1000.0))
+    with pytest.raises(ValueError, match="expected a Parquet file"):
+        tables.read_table(parquet_path, ["b"])
+
+
+def test_of_two_columns_of_one_name_another_is_read(parquet_path):
+    parquet.write_table(pyarrow.table([[1.0], [2.0], [3.0]], ["b", "a", "b"]), parquet_path)
+    np.testing.assert_array_equal(tables.read_table(parquet_path, ["a"])[0], [[2.0]])
 
 
 def test_without_pyarrow_only_parquet_is_missed(parquet_path, path, monkeypatch):
