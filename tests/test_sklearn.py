@@ -163,7 +163,9 @@ def test_it_prints_what_the_best_start_did(capsys, fitted):
 
 
 def test_it_is_cloned_and_pickled(fitted):
-    copied = pickle.loads(pickle.dumps(fitted))
+    pickled = pickle.dumps(fitted)
+    assert b"jaxgmm.sklearn\x94" in pickled  # the path that users import, whatever file the class is in
+    copied = pickle.loads(pickled)
     np.testing.assert_array_equal(copied.score_samples(X), fitted.score_samples(X))
     assert copied.status_ is fitted.status_
     with pytest.raises(NotFittedError):

@@ -1,8 +1,4 @@
-"""scikit-learn's ``GaussianMixture``, fitted by jaxgmm: replace the import, and gain.
-
-A shell without mathematics: scikit-learn checks arguments, draws the partitions to start from and inverts covariances;
-jaxgmm does the rest. It needs the extra ``jaxgmm[sklearn]``.
-"""
+"""The estimator: scikit-learn's interface, jaxgmm's fits."""
 
 import inspect
 import warnings
@@ -13,31 +9,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
-
-try:
-    from sklearn import mixture
-except ModuleNotFoundError as error:
-    if error.name != "sklearn":
-        raise
-    raise ModuleNotFoundError(
-        "jaxgmm.sklearn needs scikit-learn: pip install 'jaxgmm[sklearn]'", name="sklearn"
-    ) from None
+from sklearn import mixture
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from . import checks, linalg
-from .covariance.families import FAMILIES, Family, get_family
-from .fitting.from_data import restore, standardisation, standardise, standardise_params
-from .fitting.restarts import Rules, race_of_one
-from .loop.acceleration import momentum
-from .loop.driver import Options
-from .mixture.density import chunk_rows, joint_log_prob
-from .steps.maximization import from_responsibilities
-from .types import FitResult, GMMParams, NoisyGMMParams, Status, describe
+from .. import linalg
+from ..covariance.families import FAMILIES, Family, get_family
+from ..fitting.from_data import restore, standardisation, standardise, standardise_params
+from ..fitting.restarts import Rules, race_of_one
+from ..loop.acceleration import momentum
+from ..loop.driver import Options
+from ..mixture.density import chunk_rows, joint_log_prob
+from ..steps.maximization import from_responsibilities
+from ..types import FitResult, GMMParams, Status, describe
+from .conversion import as_estimator, as_stored, from_sklearn, type_of
 
 TYPES = ("full", "tied", "diag", "spherical")  # scikit-learn's
 TOL_SHARE = 0.1  # of scikit-learn's tol, which is about the last gain, not about all that remains
@@ -53,11 +41,6 @@ _NUMPY = {"xp": np} if _TAKES_NAMESPACE else {}
 DID_NOT_CONVERGE = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
     "check for degenerate data. The fit's status: {}."
-)
-SINGULAR = (
-    "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
-    "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "
-    "the input data."
 )
 
 
@@ -107,6 +90,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
 
     Example:
         >>> import jaxgmm
+        >>> import numpy as np
         >>> x = jaxgmm.datasets.load_faithful().x[:200]
         >>> model = GaussianMixture(2, random_state=0).fit(x)
         >>> np.sort(model.means_[:, 0]).round(2).tolist(), model.converged_, model.status_.name
@@ -157,7 +141,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         inverse = self.precisions_init
         if inverse is not None:
             inverse = np.linalg.inv(inverse) if self.covariance_type in ("full", "tied") else 1 / inverse
-            inverse = _stored(inverse, get_family(self.covariance_type), self.n_components, X.shape[1])
+            inverse = as_stored(inverse, get_family(self.covariance_type), self.n_components, X.shape[1])
         given = GMMParams(self.weights_init, self.means_init, inverse)
         given = jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), given)
         counted, random_state = np.flatnonzero(weights > 0), check_random_state(self.random_state)
@@ -182,7 +166,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
     def _keep(self, result: FitResult, inverse: np.ndarray, total_weight: float) -> None:
         """The attributes of a fit."""
         best = result.best
-        shown = _shown(best.params, inverse, _type_of(get_family(self.covariance_type)))
+        shown = as_estimator(best.params, inverse, type_of(get_family(self.covariance_type)))
         self.__dict__.update({name: getattr(shown, name) for name in FITTED})
         self.n_iter_, self.status_ = int(best.n_iter), Status(int(best.status))
         bounds = np.append(best.history[: self.n_iter_], best.log_likelihood) / total_weight
@@ -212,7 +196,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """Draw rows ``(n, d)`` and the components ``(n,)`` they came from, in their order."""
         check_is_fitted(self)
-        shape = _type_of(get_family(self.covariance_type))
+        shape = type_of(get_family(self.covariance_type))
         shown = mixture.GaussianMixture(self.n_components, covariance_type=shape, random_state=self.random_state)
         shown.__dict__.update({name: getattr(self, name) for name in FITTED})
         return shown.sample(n_samples)
@@ -227,68 +211,6 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         return tags
 
 
-def from_sklearn(model: mixture.GaussianMixture) -> GMMParams:
-    """The mixture of a fitted estimator as jaxgmm's value.
-
-    Args:
-        model: a fitted ``GaussianMixture`` of scikit-learn's or of this module, or a ``BayesianGaussianMixture``, of
-            which it takes the expected parameters.
-
-    Returns:
-        :class:`jaxgmm.GMMParams`, stored as the estimator's covariance type is; in float64 only where JAX's setting
-        allows it.
-
-    Raises:
-        TypeError: if ``model`` is no mixture of scikit-learn's.
-        sklearn.exceptions.NotFittedError: if ``model`` is not fitted.
-
-    Example:
-        >>> import jaxgmm
-        >>> x = jaxgmm.datasets.load_faithful().x
-        >>> params = from_sklearn(mixture.GaussianMixture(2, covariance_type="diag", random_state=0).fit(x))
-        >>> params.covariances.shape, jaxgmm.predict(params, x).shape
-        ((2, 2), (272,))
-    """
-    if not isinstance(model, mixture.GaussianMixture | mixture.BayesianGaussianMixture):
-        raise TypeError(f"model: expected a fitted sklearn.mixture.GaussianMixture, got {type(model).__name__}")
-    check_is_fitted(model)
-    covariances = _stored(model.covariances_, get_family(model.covariance_type), *model.means_.shape)
-    return GMMParams(*(jnp.asarray(leaf) for leaf in (model.weights_, model.means_, covariances)))
-
-
-def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
-    """A fitted estimator of scikit-learn's own.
-
-    Args:
-        params: the mixture, k components in d features. The shape of its covariances says which covariance type; a
-            diagonal that components share is repeated.
-        arguments: other arguments of the estimator, such as ``random_state`` for its ``sample``.
-
-    Returns:
-        A fitted :class:`sklearn.mixture.GaussianMixture`; with ``warm_start=True`` its ``fit`` goes on from ``params``.
-
-    Raises:
-        TypeError: if ``params`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
-        ValueError: if shapes do not fit together, or a covariance is not positive definite.
-
-    Example:
-        >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1, 1)))
-        >>> to_sklearn(params).predict(np.array([[-1.0], [5.0]])).tolist()
-        [0, 1]
-    """
-    params = checks.as_params(params)
-    if isinstance(params, NoisyGMMParams):
-        raise TypeError("params: expected GMMParams without a noise component, which scikit-learn does not have")
-    (k, d), shape = params.means.shape, params.covariances.shape
-    of_matrices = "full" if shape[0] == k else "tied"
-    of_diagonals = "diag" if shape[-1] == d else "spherical"
-    inverse = linalg.factorize(params.covariances, d).inverse
-    model = _shown(params, inverse, of_matrices if len(shape) == 3 else of_diagonals, **arguments)
-    model.n_features_in_, model.n_iter_, model.converged_ = d, 0, True
-    model.lower_bound_, model.lower_bounds_ = -np.inf, []
-    return model
-
-
 class _Partition(mixture.GaussianMixture):  # type: ignore[misc]
     """What scikit-learn draws to start from, kept instead of used."""
 
@@ -296,33 +218,6 @@ class _Partition(mixture.GaussianMixture):  # type: ignore[misc]
 
     def _initialize(self, X: np.ndarray, resp: np.ndarray | None, xp: Any = None) -> None:
         self.responsibilities = resp
-
-
-def _type_of(family: Family) -> str:
-    """The type of scikit-learn's whose covariances have the shape of this family's."""
-    if family.letters[2] == "I":
-        return "spherical" if family.letters[1] == "I" else "diag"
-    return "tied" if family.letters == "EEE" else "full"
-
-
-def _shown(params: GMMParams, inverse: ArrayLike, covariance_type: str, **arguments: Any) -> mixture.GaussianMixture:
-    """An estimator of scikit-learn's with these parameters and inverse Cholesky factors."""
-    weights, means, covariances, factors = (np.array(leaf) for leaf in (*params, inverse))
-    if not np.isfinite(factors).all():
-        raise ValueError(SINGULAR)
-    if covariance_type in ("full", "tied"):
-        factors = factors.swapaxes(1, 2)
-    part: Any = {"tied": 0, "spherical": (..., 0)}.get(covariance_type, ...)
-    spread = (np.repeat(values, len(means) // len(values), axis=0)[part] for values in (covariances, factors))
-    model = mixture.GaussianMixture(len(means), covariance_type=covariance_type, **arguments)
-    model._set_parameters((weights, means, *spread))
-    return model
-
-
-def _stored(shown: np.ndarray, family: Family, k: int, d: int) -> np.ndarray:
-    """Covariances as scikit-learn shapes them, as ``family`` stores them."""
-    structure = family.structure(k, d)
-    return shown.reshape(structure) if len(structure) == 3 else shown.reshape(k, -1)[: structure[0]]
 
 
 def _padded(values: np.ndarray) -> np.ndarray:

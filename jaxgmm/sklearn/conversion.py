@@ -1,0 +1,110 @@
+"""Mixtures of jaxgmm as estimators of scikit-learn, and back."""
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from jax.typing import ArrayLike
+from sklearn import mixture
+from sklearn.utils.validation import check_is_fitted
+
+from .. import checks, linalg
+from ..covariance.families import Family, get_family
+from ..types import GMMParams, NoisyGMMParams
+
+SINGULAR = (
+    "Fitting the mixture model failed because some components have ill-defined empirical covariance (for instance "
+    "caused by singleton or collapsed samples). Try to decrease the number of components, increase reg_covar, or scale "
+    "the input data."
+)
+
+
+def from_sklearn(model: mixture.GaussianMixture) -> GMMParams:
+    """The mixture of a fitted estimator as jaxgmm's value.
+
+    Args:
+        model: a fitted ``GaussianMixture`` of scikit-learn's or of this module, or a ``BayesianGaussianMixture``, of
+            which it takes the expected parameters.
+
+    Returns:
+        :class:`jaxgmm.GMMParams`, stored as the estimator's covariance type is; in float64 only where JAX's setting
+        allows it.
+
+    Raises:
+        TypeError: if ``model`` is no mixture of scikit-learn's.
+        sklearn.exceptions.NotFittedError: if ``model`` is not fitted.
+
+    Example:
+        >>> import jaxgmm
+        >>> x = jaxgmm.datasets.load_faithful().x
+        >>> params = from_sklearn(mixture.GaussianMixture(2, covariance_type="diag", random_state=0).fit(x))
+        >>> params.covariances.shape, jaxgmm.predict(params, x).shape
+        ((2, 2), (272,))
+    """
+    if not isinstance(model, mixture.GaussianMixture | mixture.BayesianGaussianMixture):
+        raise TypeError(f"model: expected a fitted sklearn.mixture.GaussianMixture, got {type(model).__name__}")
+    check_is_fitted(model)
+    covariances = as_stored(model.covariances_, get_family(model.covariance_type), *model.means_.shape)
+    return GMMParams(*(jnp.asarray(leaf) for leaf in (model.weights_, model.means_, covariances)))
+
+
+def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
+    """A fitted estimator of scikit-learn's own.
+
+    Args:
+        params: the mixture, k components in d features. The shape of its covariances says which covariance type; a
+            diagonal that components share is repeated.
+        arguments: other arguments of the estimator, such as ``random_state`` for its ``sample``.
+
+    Returns:
+        A fitted :class:`sklearn.mixture.GaussianMixture`; with ``warm_start=True`` its ``fit`` goes on from ``params``.
+
+    Raises:
+        TypeError: if ``params`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
+        ValueError: if shapes do not fit together, or a covariance is not positive definite.
+
+    Example:
+        >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1, 1)))
+        >>> to_sklearn(params).predict(np.array([[-1.0], [5.0]])).tolist()
+        [0, 1]
+    """
+    params = checks.as_params(params)
+    if isinstance(params, NoisyGMMParams):
+        raise TypeError("params: expected GMMParams without a noise component, which scikit-learn does not have")
+    (k, d), shape = params.means.shape, params.covariances.shape
+    of_matrices = "full" if shape[0] == k else "tied"
+    of_diagonals = "diag" if shape[-1] == d else "spherical"
+    inverse = linalg.factorize(params.covariances, d).inverse
+    model = as_estimator(params, inverse, of_matrices if len(shape) == 3 else of_diagonals, **arguments)
+    model.n_features_in_, model.n_iter_, model.converged_ = d, 0, True
+    model.lower_bound_, model.lower_bounds_ = -np.inf, []
+    return model
+
+
+def type_of(family: Family) -> str:
+    """The type of scikit-learn's whose covariances have the shape of this family's."""
+    if family.letters[2] == "I":
+        return "spherical" if family.letters[1] == "I" else "diag"
+    return "tied" if family.letters == "EEE" else "full"
+
+
+def as_estimator(
+    params: GMMParams, inverse: ArrayLike, covariance_type: str, **arguments: Any
+) -> mixture.GaussianMixture:
+    """An estimator of scikit-learn's with these parameters and inverse Cholesky factors."""
+    weights, means, covariances, factors = (np.array(leaf) for leaf in (*params, inverse))
+    if not np.isfinite(factors).all():
+        raise ValueError(SINGULAR)
+    if covariance_type in ("full", "tied"):
+        factors = factors.swapaxes(1, 2)
+    part: Any = {"tied": 0, "spherical": (..., 0)}.get(covariance_type, ...)
+    spread = (np.repeat(values, len(means) // len(values), axis=0)[part] for values in (covariances, factors))
+    model = mixture.GaussianMixture(len(means), covariance_type=covariance_type, **arguments)
+    model._set_parameters((weights, means, *spread))
+    return model
+
+
+def as_stored(shown: np.ndarray, family: Family, k: int, d: int) -> np.ndarray:
+    """Covariances as scikit-learn shapes them, as ``family`` stores them."""
+    structure = family.structure(k, d)
+    return shown.reshape(structure) if len(structure) == 3 else shown.reshape(k, -1)[: structure[0]]
