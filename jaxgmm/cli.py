@@ -144,7 +144,7 @@ def fit(
         result = fit_mixture(jax.random.key(seed), x, components, row_weights, family=covariance, **options)
     saved = as_saved_fit(result, x, row_weights, family=covariance, feature_names=names)
     click.echo(display.text(display.sections(result, saved, _size(data, x))))
-    if result.best.status > Status.MAX_ITER:
+    if not Status(int(result.best.status)).is_usable:
         raise FitError(describe(result.best.status))
     _keep(output, saved)
 

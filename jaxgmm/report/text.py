@@ -231,4 +231,5 @@ def _ranked(found: Selection) -> Section:
 
 
 def _of_which_failed(statuses: Any) -> str:
-    return f"{np.size(statuses)}, of which {np.count_nonzero(np.asarray(statuses) > Status.MAX_ITER)} failed"
+    failed = sum(not Status(int(status)).is_usable for status in statuses)
+    return f"{len(statuses)}, of which {failed} failed"
