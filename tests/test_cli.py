@@ -14,7 +14,8 @@ from problems import MCLUST_FITS, matrices, mclust_params, oracle_log_prob, orac
 from pyarrow import parquet
 
 import jaxgmm
-from jaxgmm import __main__, cli, io
+from jaxgmm import __main__, io
+from jaxgmm.cli import commands as cli
 from jaxgmm.files import tables
 
 FAST = ["--restarts", "2"]

@@ -13,7 +13,8 @@ import test_cli
 from problems import FAITHFUL, oracle_log_prob
 
 import jaxgmm
-from jaxgmm import EMResult, GMMParams, Status, cli, io
+from jaxgmm import EMResult, GMMParams, Status, io
+from jaxgmm.cli import commands as cli
 from jaxgmm.covariance.families import FAMILIES, FAMILIES_1D
 from jaxgmm.fitting.selection import CRITERIA, Selection
 

@@ -13,7 +13,7 @@ import test_cli_select
 from browser import Text, pixels
 
 import jaxgmm
-from jaxgmm import cli
+from jaxgmm.cli import commands as cli
 from jaxgmm.covariance.families import FAMILIES_1D
 from jaxgmm.report import pages as report
 

@@ -1,0 +1,96 @@
+"""Options of the command line, and what each of them may be."""
+
+import re
+import sys
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..covariance.families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
+from ..fitting.selection import CRITERIA
+
+ONE_FEATURE = [family.name for family in FAMILIES_1D]
+_MOST = 10**6  # restarts, iterations: memory for each of them is allocated before the fit
+_SKLEARN = [family.name for family in (FULL, TIED, DIAG, SPHERICAL)]
+_LETTERS = [family.letters for family in FAMILIES]
+
+Decorator = Callable[[Any], Any]
+
+
+def output_file(metavar: str, purpose: str, *names: str, required: bool = False) -> Decorator:
+    """An option that names a file to write, refused before any work where it cannot be written."""
+    options: dict[str, Any] = {"type": click.Path(path_type=Path), "callback": _writable, "required": required}
+    return click.option(*(names or ("-o", "--output")), metavar=metavar, help=purpose, **options)
+
+
+def _writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ValueError(f"{path}: expected a file in a directory that exists")
+    return path
+
+
+def all_of(*options: Decorator) -> Decorator:
+    """Several options as one decorator, listed in the help in this order."""
+    return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
+
+
+def fitting(restarts: int, tol: float) -> Decorator:
+    """Options that fit, select and report share; those passed on to the library have its parameters' names."""
+    # fmt: off
+    return all_of(
+        click.argument("data", required=False, type=click.Path(path_type=Path), metavar="[DATA.csv]"),
+        click.option("--columns", metavar="A,B,...", help="Features to use; default all columns."),
+        click.option("--weights", metavar="COLUMN", help="Column of row weights."),
+        click.option("--restarts", "n_init", type=click.IntRange(1, _MOST), default=restarts,
+                     help="Random starts, of which the best is kept."),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of the random starts."),
+        click.option("--ridge", type=click.FloatRange(0), default=1e-6,
+                     help="Added to covariances, relative to variances."),
+        click.option("--tol", type=click.FloatRange(0), default=tol,
+                     help="Gain in nats per row not worth an iteration."),
+        click.option("--max-iter", type=click.IntRange(0, _MOST), default=1000, help="Most EM iterations."),
+        click.option("--progress/--no-progress", default=lambda: sys.stderr.isatty(),
+                     show_default="where stderr is a terminal", help="Show how far it is."),
+    )
+    # fmt: on
+
+
+def _numbers(text: str) -> list[int]:
+    """Numbers of components written as 3, 1,2,4 or 1:9, in ascending order."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        match = re.fullmatch(r"(\d{1,6})(?::(\d{1,6}))?", part.strip(), re.ASCII)
+        several = range(int(match[1]), int(match[2] or match[1]) + 1) if match else range(0)
+        if not several or several[0] < 1:
+            raise click.BadParameter(f"expected numbers from 1 up, such as 3, or 1,2,4, or 1:9, got {text!r}")
+        numbers.update(several)
+    return sorted(numbers)
+
+
+def _families(text: str) -> list[Family] | None:
+    """Covariance families by name, separated by commas; None for all."""
+    try:
+        return None if text == "all" else [get_family(name.strip()) for name in text.split(",")]
+    except ValueError as error:
+        raise click.BadParameter(str(error).replace("one of", "all, or some of")) from error
+
+
+model_file = output_file("MODEL.safetensors", "Where to keep the model; as a numpy archive where it is called .npz.")
+
+covariance = click.option(
+    "--covariance",
+    type=click.Choice([*_SKLEARN, *_LETTERS, *ONE_FEATURE]),
+    default="full",
+    metavar=f"[{'|'.join(_SKLEARN)}]|LETTERS",
+    help=f"Covariance family; in mclust's letters {', '.join(_LETTERS)}, or for one feature E, V.",
+)
+
+searching = all_of(
+    click.option("-k", "--components", type=_numbers, default="1:9", metavar="FIRST:LAST", help="Or 3, or 1,2,4."),
+    click.option("--families", type=_families, default="all", metavar="EEE,VVV,...", help="As for fit --covariance."),
+    click.option("--criterion", type=click.Choice(CRITERIA), default="bic", help="What the best model has least of."),
+    fitting(restarts=3, tol=1e-5),
+)
