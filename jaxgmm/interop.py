@@ -1,7 +1,7 @@
-"""Mixtures among other libraries: as distributions of theirs, and as parameters that any optimiser may move.
+"""Mixtures as distributions of other libraries, and in coordinates that any optimiser can move.
 
 A :class:`jaxgmm.GMMParams` is a pytree of arrays, so it sits in a Flax or Equinox module, an Optax state or a
-checkpoint as it is. What is optional is imported where it is used.
+checkpoint as it is. Other libraries are imported only by the function that needs them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 def to_unconstrained(params: GMMParams) -> GMMParams:
-    r"""The mixture in coordinates where any real numbers are one: what a gradient step may move.
+    r"""Write a mixture in unconstrained coordinates: any real numbers are a mixture, so gradient steps may move them.
 
     .. math:: \log \phi_j, \quad \mu_j, \quad L_j \text{ with } \log \mathrm{diag}\, L_j, \qquad \Sigma_j = L_j L_j^T
 
-    The structure that the shape of ``covariances`` carries is kept; what a family constrains beyond that is not.
+    Covariances keep their structure (full, shared, diagonal, spherical); further constraints of a family are lost.
 
     Args:
         params: the mixture, k components in d features.
@@ -51,13 +51,13 @@ def to_unconstrained(params: GMMParams) -> GMMParams:
 
 
 def from_unconstrained(free: GMMParams) -> GMMParams:
-    r"""The mixture at unconstrained coordinates: the inverse of :func:`to_unconstrained`.
+    r"""Read a mixture from unconstrained coordinates: the inverse of :func:`to_unconstrained`.
 
     .. math:: \phi = \mathrm{softmax}(a), \quad \mu_j, \quad \Sigma_j = L_j L_j^T
 
     Args:
-        free: ``weights`` ``(k,)`` up to a common addend, ``means`` ``(k, d)``, and ``covariances`` in any of the shapes
-            of :class:`jaxgmm.GMMParams`, of which entries above a diagonal do not count.
+        free: ``weights`` ``(k,)`` up to a common constant, ``means`` ``(k, d)``, and ``covariances`` in any of the
+            shapes of :class:`jaxgmm.GMMParams`, where entries above the diagonal are ignored.
 
     Returns:
         :class:`jaxgmm.GMMParams`: weights that sum to one, covariances that are positive definite.
@@ -76,7 +76,7 @@ def from_unconstrained(free: GMMParams) -> GMMParams:
 
 
 def to_numpyro(params: GMMParams) -> "numpyro.distributions.MixtureSameFamily":
-    """The mixture as a NumPyro distribution with events ``(d,)``: a prior or a likelihood in a model.
+    """Convert a mixture to a NumPyro distribution with events ``(d,)``: a prior or a likelihood in a model.
 
     Works under ``jit`` and ``grad``: the parameters may be traced, and may be other sites of the model.
 
@@ -110,7 +110,7 @@ def to_numpyro(params: GMMParams) -> "numpyro.distributions.MixtureSameFamily":
 
 
 def to_distrax(params: GMMParams) -> "distrax.MixtureSameFamily":
-    """The mixture as a Distrax distribution with events ``(d,)``.
+    """Convert a mixture to a Distrax distribution with events ``(d,)``.
 
     Args:
         params: the mixture, k components in d features.
@@ -136,7 +136,7 @@ def to_distrax(params: GMMParams) -> "distrax.MixtureSameFamily":
 
 
 def to_tfp(params: GMMParams) -> "tfp.distributions.MixtureSameFamily":
-    """The mixture as a distribution of TensorFlow Probability's JAX substrate, with events ``(d,)``.
+    """Convert a mixture to a distribution of TensorFlow Probability's JAX substrate, with events ``(d,)``.
 
     Recent versions of JAX need the package ``tfp-nightly``: TensorFlow Probability 0.25 does not import with them.
 
@@ -164,6 +164,7 @@ def to_tfp(params: GMMParams) -> "tfp.distributions.MixtureSameFamily":
 
 
 def _without_noise(params: GMMParams) -> GMMParams:
+    """The mixture, refused where it has a noise component."""
     params = checks.as_params(params)
     if isinstance(params, NoisyGMMParams):
         raise TypeError("params: expected GMMParams, got NoisyGMMParams: a noise component has no counterpart here")
@@ -171,7 +172,7 @@ def _without_noise(params: GMMParams) -> GMMParams:
 
 
 def _parts(params: GMMParams) -> tuple[Array, Array, Array]:
-    """Weights ``(k,)``, means ``(k, d)``, and factors ``(k, d, d)`` or standard deviations ``(k, d)`` for each."""
+    """Weights ``(k,)``, means ``(k, d)``, and Cholesky factors ``(k, d, d)`` or standard deviations ``(k, d)``."""
     weights, means, covariances = _without_noise(params)
     k, d = means.shape
     root = linalg.factorize(covariances, d).root

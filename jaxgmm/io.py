@@ -1,4 +1,4 @@
-"""Reading and writing: fitted mixtures, tables, and files that are never left half-written."""
+"""Reading and writing of saved fits and of tables; a file is written whole or not at all."""
 
 from .files.archives import load as load
 from .files.archives import save as save

@@ -1,26 +1,26 @@
-"""How long work has been going on, on stderr."""
+"""A clock on stderr that shows how long a computation has been running."""
 
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-_EVERY = 0.5  # seconds
+_EVERY = 0.5  # seconds between two looks at the time
 
 
 @contextmanager
 def clock(work: str, shown: bool = True) -> Iterator[None]:
-    """Show what is being worked on and for how long, until the body ends.
+    """Show on stderr what is computed and for how long, until the body of the ``with`` ends.
 
-    A thread of its own looks at the time twice a second: compiled loops know nothing of it and pay nothing for it. JAX
-    returns before it has computed, so let the body end with ``jax.block_until_ready``.
+    Another thread looks at the time twice a second, so that compiled loops are not slowed down. JAX returns before it
+    has computed: end the body with ``jax.block_until_ready``.
 
     Args:
-        work: what is being done.
+        work: what is computed, in a word or two.
         shown: whether to show anything.
 
     Raises:
-        ModuleNotFoundError: if it is to be shown, without tqdm.
+        ModuleNotFoundError: if ``shown`` and tqdm is not installed.
 
     Example:
         >>> import jax
@@ -38,7 +38,7 @@ def clock(work: str, shown: bool = True) -> Iterator[None]:
 
 @contextmanager
 def ticking(**arguments: Any) -> Iterator[Any]:
-    """A tqdm line with these arguments, whose clock moves on between its updates too."""
+    """A tqdm progress bar with these arguments, whose clock goes on between its updates."""
     from tqdm import tqdm
 
     done = threading.Event()

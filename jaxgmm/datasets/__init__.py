@@ -1,4 +1,4 @@
-"""Two classic data sets, embedded."""
+"""Two classic data sets that come with the package: Old Faithful and iris."""
 
 from importlib.resources import files
 from typing import NamedTuple
@@ -7,10 +7,10 @@ import numpy as np
 
 
 class Dataset(NamedTuple):
-    """Rows and the names of their features."""
+    """A data set: rows, and the names of their features."""
 
     x: np.ndarray  # (n, d) float64
-    feature_names: tuple[str, ...]  # d
+    feature_names: tuple[str, ...]  # d names
 
 
 def load_faithful() -> Dataset:

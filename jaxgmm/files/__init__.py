@@ -1,1 +1,1 @@
-"""Fitted mixtures and tables in files."""
+"""Saved fits, and tables of numbers, in files."""

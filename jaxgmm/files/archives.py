@@ -1,4 +1,4 @@
-"""Fitted mixtures in files that anyone can read, and files that are never left half-written.
+"""Saving and loading of fits, in files that any language can read; a file is written whole or not at all.
 
 A file holds arrays by name and one mapping of text to text, its metadata, in one of two containers: safetensors, or
 numpy's ``.npz``, where the metadata are JSON in an array called ``__metadata__``. Neither can run code.
@@ -11,8 +11,8 @@ array                                  shape and meaning
 ``params.covariances``                 as of :class:`jaxgmm.GMMParams`
 ``noise.lower``, ``.upper``,           as of :class:`jaxgmm.Noise`, where there is a noise component
 ``.faces``, ``.log_volume``
-``standardisation.shift``, ``.scale``  ``(d,)``, where known: the fit worked on (x - shift) / scale; the parameters
-                                       are those of x itself
+``standardisation.shift``, ``.scale``  ``(d,)``, where known: the fit computed with (x - shift) / scale; the
+                                       parameters are in the units of x
 =====================================  ==========================================================================
 
 ==================  =============================================================================================
@@ -23,7 +23,7 @@ metadata            meaning
 ``family``          name of the covariance family, see :func:`jaxgmm.get_family`
 ``feature_names``   JSON list of d names
 ``criteria``        JSON object of numbers by name, such as ``log_likelihood`` in nats, ``bic``
-``status``          name of the :class:`jaxgmm.Status` of the fit; empty where there was none
+``status``          name of the :class:`jaxgmm.Status` of the fit; empty where parameters alone were saved
 ``n_iter``          iterations of the fit, or ``null``
 ``digest``          SHA-256 of all the above, so that an edited file is told from a saved one
 ==================  =============================================================================================
@@ -49,7 +49,7 @@ from .tables import read_table as read_table
 
 _FORMAT = 1
 _NUMPY = ".npz"
-_ZIP = b"PK\x03\x04"  # how a .npz begins
+_ZIP = b"PK\x03\x04"  # first bytes of a .npz
 
 Content = tuple[dict[str, np.ndarray], dict[str, str]]  # arrays, metadata
 
@@ -110,6 +110,8 @@ def load(path: str | Path) -> SavedFit:
         ValueError: ...: expected a fit saved by jaxgmm, got a damaged or foreign file
     """
     content = Path(path).read_bytes()
+
+    # Unpack, check format and digest, and put the parts together.
     try:
         arrays, metadata = _from_npz(content) if content.startswith(_ZIP) else _from_safetensors(content)
         version = int(metadata["jaxgmm_format"])
@@ -121,7 +123,7 @@ def load(path: str | Path) -> SavedFit:
             return _saved_fit(arrays, metadata)
     except ModuleNotFoundError:
         raise
-    except Exception as error:  # of any kind: a damaged file trips up zipfile, numpy and json in a dozen ways
+    except Exception as error:  # of any kind: a damaged file makes zipfile, numpy and json raise a dozen kinds
         raise ValueError(f"{path}: expected a fit saved by jaxgmm, got a damaged or foreign file") from error
     raise ValueError(f"{path}: {refusal}")
 
@@ -136,7 +138,7 @@ def _from_safetensors(content: bytes) -> Content:
     from safetensors.numpy import load as unpacked
 
     arrays = unpacked(content)
-    length = int.from_bytes(content[:8], "little")  # of the header, which reading from memory gives no other access to
+    length = int.from_bytes(content[:8], "little")  # of the header, to which safetensors gives no access from memory
     return arrays, json.loads(content[8 : 8 + length])["__metadata__"]
 
 
@@ -182,7 +184,7 @@ def _saved_fit(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Saved
 
 
 def _digest(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
-    """Of all content; neither container has one that covers metadata and numbers alike."""
+    """SHA-256 of arrays and metadata; neither container has a checksum that covers both."""
     whole = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         whole.update(f"{name} {array.dtype.name} {array.shape}".encode() + array.tobytes())
@@ -190,7 +192,7 @@ def _digest(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
 
 
 def write_atomically(path: str | Path, write: Callable[[Any], object]) -> None:
-    """Let ``write`` fill a binary file beside ``path``, then put it in its place.
+    """Write a file whole or not at all: to a temporary file beside it, which then takes its place.
 
     Args:
         path: the file, replaced if it exists; a device or a pipe is written to instead.
@@ -209,7 +211,7 @@ def write_atomically(path: str | Path, write: Callable[[Any], object]) -> None:
     path = Path(path)
     try:
         if path.is_file() or not path.exists():
-            _replace(path.resolve(), write)  # resolved: a link stays one
+            _replace(path.resolve(), write)  # resolved, so that a link stays a link
         else:
             with open(path, "wb") as file:
                 write(file)
@@ -224,7 +226,7 @@ def _replace(path: Path, write: Callable[[Any], object]) -> None:
         with os.fdopen(descriptor, "wb") as file:
             write(file)
             file.flush()
-            os.fsync(file.fileno())  # or after a power cut the new name may stand for nothing
+            os.fsync(file.fileno())  # or after a power cut the new name may belong to an empty file
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:

@@ -1,4 +1,4 @@
-"""What there is to keep, and to show, of a fit: parameters with what they mean and where they came from."""
+"""A fit with everything needed to use it later: parameters, feature names, family, criteria, and why it stopped."""
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -17,17 +17,18 @@ from ..types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
 
 
 class SavedFit(NamedTuple):
-    """A fitted mixture as it is kept in a file."""
+    """A fitted mixture with its covariance family, feature names and criteria: what is written to a file."""
 
-    params: GMMParams  #: or NoisyGMMParams; of numpy arrays, in the features' own units
-    family: str  #: its name
-    feature_names: tuple[str, ...]  #: d
-    criteria: Mapping[str, float] = MappingProxyType({})  #: by name, log_likelihood in nats; aic, bic, ... doubled nats
+    params: GMMParams  #: or NoisyGMMParams; numpy arrays, in the features' own units
+    family: str  #: name of the covariance family
+    feature_names: tuple[str, ...]  #: d names
+    criteria: Mapping[str, float] = MappingProxyType({})  #: log_likelihood in nats; aic, bic, ... in doubled nats
     status: Status | None = None  #: why the fit stopped
-    n_iter: int | None = None  #: after so many iterations
-    standardisation: Scale | None = None  #: what the fit worked on, where known; params are of the rows themselves
+    n_iter: int | None = None  #: iterations of the fit
+    standardisation: Scale | None = None  #: units that the fit computed in, where known, not those of params
 
 
+#: Whatever holds a fitted mixture: a fit, the best of a selection, parameters alone.
 FitLike = SavedFit | GMMParams | NoisyGMMParams | EMResult | FitResult | Selection
 
 
@@ -39,7 +40,7 @@ def as_saved_fit(
     family: Family | str | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> SavedFit:
-    """Gather what is known of a fit; of a selection, of the best.
+    """Gather all that is known of a fit, or of the best model of a selection, into one value that can be saved.
 
     Args:
         fit: a result, a selection, or parameters; a :class:`SavedFit` comes back as it is.
@@ -61,26 +62,31 @@ def as_saved_fit(
         >>> as_saved_fit(GMMParams(jnp.ones(1), jnp.zeros((1, 2)), jnp.ones((1, 2)))).family
         'diag'
     """
+    # The result of one run of EM, or parameters alone.
     if isinstance(fit, SavedFit):
         return check_saved_fit(fit)
     if isinstance(fit, Selection) and family is None:
         family = letters(fit.family)
     result = fit.best if isinstance(fit, FitResult | Selection) else fit
-    ended = result if isinstance(result, EMResult) else None
-    if ended is not None and ended.status.ndim:
-        raise ValueError(f"expected one fit, got a batch of shape {ended.status.shape}: choose one of them")
-    params = result if ended is None else ended.params
+    run = result if isinstance(result, EMResult) else None
+    if run is not None and run.status.ndim:
+        raise ValueError(f"expected one fit, got a batch of shape {run.status.shape}: choose one of them")
+    params = result if run is None else run.params
     if not isinstance(params, GMMParams | NoisyGMMParams):
         raise TypeError(f"expected a fit, a SavedFit or GMMParams, got {type(params).__name__}")
+
+    # Names of the family and of the features.
     k, d = checks.as_params(params).means.shape
     params = jax.tree.map(np.asarray, params)
     name = family_by_shape(mixture.covariances.shape, k, d).name if family is None else family
     names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)
     saved = check_saved_fit(SavedFit(params, name.name if isinstance(name, Family) else name, names))
-    if ended is None:
+
+    # How the run ended.
+    if run is None:
         return saved
-    saved = saved._replace(status=Status(int(ended.status)), n_iter=int(ended.n_iter))
-    return _with_criteria(saved, fit, float(ended.log_likelihood), x, weights)
+    saved = saved._replace(status=Status(int(run.status)), n_iter=int(run.n_iter))
+    return _with_criteria(saved, fit, float(run.log_likelihood), x, weights)
 
 
 def _with_criteria(
@@ -94,7 +100,7 @@ def _with_criteria(
         rows = checks.as_rows(x)
         row_weights = checks.as_row_weights(weights, rows).astype(rows.dtype)
         criteria["bic"] = count * float(np.log(row_weights.sum())) - 2 * log_likelihood
-        if isinstance(fit, FitResult | Selection):  # em works on the rows as they are
+        if isinstance(fit, FitResult | Selection):  # jaxgmm.em computes in the units of the rows
             scale = jax.jit(standardisation)(rows, row_weights, family.scale_equivariant)
             saved = saved._replace(standardisation=jax.tree.map(np.asarray, scale))
     if isinstance(fit, Selection):
@@ -116,6 +122,6 @@ def check_saved_fit(saved: SavedFit) -> SavedFit:
 
 
 def _by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
-    """The freest family that stores covariances so."""
+    """The least constrained family whose covariances have this shape."""
     families = (*FAMILIES, *FAMILIES_1D) if d == 1 else FAMILIES
     return next(f for f in reversed(families) if not f.constrained and f.structure(k, d) == shape)

@@ -1,14 +1,15 @@
-"""What pictures share: axes, colours, markers, legends and the rows worth drawing."""
+"""Axes, colours, markers, legends and samples of rows, as all pictures use them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import jax.numpy as jnp
 import numpy as np
 from jax.typing import ArrayLike
 
-from .. import checks
+from .. import checks, linalg
 from ..types import GMMParams
 
 if TYPE_CHECKING:
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
     Names = Sequence[str] | None
 
 
-MOST_POINTS = 20_000  # of a scatter: more take long to draw and show no more
+MOST_POINTS = 20_000  # rows in a scatter plot: more take long to draw and look the same
 RESOLUTION = 200  # points along each side of a density
-# Okabe & Ito's palette for all kinds of sight, less its yellow, too pale for a point. The two cycles differ in length,
-# so that colour and marker together tell 56 apart.
+# Okabe & Ito's palette, which colour-blind readers can tell apart, without its yellow, too pale for a point. The two
+# cycles differ in length, so that colour and marker together tell 56 components apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 
 
 def arguments(params: GMMParams, x: ArrayLike | None, names: Names) -> tuple[GMMParams, np.ndarray, list[str]]:
-    """The mixture, the rows, of which there may be none, and a name for every feature."""
+    """Check what a picture is drawn of: the mixture, its rows, possibly none, and a name for every feature."""
     if x is None:
         params = checks.as_params(params)
         x = params.means[:0]
@@ -42,7 +43,7 @@ def arguments(params: GMMParams, x: ArrayLike | None, names: Names) -> tuple[GMM
 def stage(
     params: GMMParams, x: ArrayLike | None, features: Sequence[int], names: Names, ax: Axes | None
 ) -> tuple[Axes, GMMParams, np.ndarray, list[int]]:
-    """The named axes of two features, the mixture, the rows, and the two."""
+    """Check what is drawn over two features and label the axes: axes, mixture, rows, and the two features."""
     params, rows, names = arguments(params, x, names)
     if len(names) == 1:
         raise ValueError("x: expected at least two features, got 1: draw it with density_1d")
@@ -54,8 +55,18 @@ def stage(
     return ax, params, rows, plane
 
 
+def marginal(params: GMMParams, features: list[int]) -> GMMParams:
+    """The components of positive weight over some of the features, with covariances as matrices."""
+    (k, d), chosen = params.means.shape, np.array(features)
+    blocks = linalg.as_matrices(params.covariances, d)[:, chosen][:, :, chosen]
+    blocks = jnp.broadcast_to(blocks, (k, *blocks.shape[1:]))
+    weights = params.weights[:k]  # without the weight of a noise component
+    alive = np.asarray(weights > 0)
+    return GMMParams(weights[alive], params.means[alive][:, chosen], blocks[alive])
+
+
 def axes(ax: Axes | None) -> Axes:
-    """The given axes, or the current ones."""
+    """The axes of the caller, or else the current ones of matplotlib."""
     if ax is not None:
         return ax
     import matplotlib.pyplot as plt
@@ -64,7 +75,7 @@ def axes(ax: Axes | None) -> Axes:
 
 
 def finite(rows: np.ndarray) -> np.ndarray:
-    """The rows without NaN or infinite entries, of which there must be one."""
+    """The rows without NaN or infinite entries; at least one is required."""
     finite = rows[np.isfinite(rows).all(1)]
     if not finite.size:
         raise ValueError(f"x: expected at least one finite row, got none of {len(rows)}")
@@ -72,21 +83,21 @@ def finite(rows: np.ndarray) -> np.ndarray:
 
 
 def bins(values: np.ndarray) -> int:
-    """Freedman and Diaconis' number of bins, no less than Sturges', and not the millions that an outlier asks for."""
+    """Number of bins of a histogram: the larger of Freedman and Diaconis' and Sturges', limited against outliers."""
     width = 2 * np.ptp(np.quantile(values, (0.25, 0.75))) / len(values) ** (1 / 3)
     number = np.ptp(values) / width if width > 0 else 0
     return int(np.ceil(np.clip(number, np.log2(len(values)) + 1, RESOLUTION)))
 
 
 def sample(rows: np.ndarray) -> np.ndarray:
-    """All rows, or as many of them as are worth drawing, the same ones each time."""
+    """All rows, or a sample of 20,000, the same at each call."""
     if len(rows) <= MOST_POINTS:
         return rows
     return rows[np.random.default_rng(0).choice(len(rows), MOST_POINTS, replace=False)]
 
 
 def scatter(ax: Axes, points: np.ndarray, **style: Any) -> None:
-    """Draw points ``(n, 2)`` without outlines."""
+    """Draw points ``(n, 2)``, each without an outline."""
     ax.scatter(points[:, 0], points[:, 1], linewidths=0, **style)
 
 

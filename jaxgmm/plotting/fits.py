@@ -1,4 +1,4 @@
-"""Pictures of how fits went: the log-likelihood along a run, and a criterion over all models of a search."""
+"""Pictures of runs and searches: log-likelihood after each iteration, and a criterion for every model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def trace(result: EMResult | FitResult, *, ax: Axes | None = None) -> Axes:
-    """Log-likelihood after each iteration, and why the fit stopped.
+    """Draw the log-likelihood after each iteration of a fit, and say why it stopped.
 
     Args:
         result: from :func:`jaxgmm.em`, or from :func:`jaxgmm.fit` for its best restart.
@@ -30,14 +30,14 @@ def trace(result: EMResult | FitResult, *, ax: Axes | None = None) -> Axes:
     Example:
         >>> from matplotlib.figure import Figure
         >>> import jaxgmm
-        >>> start = GMMParams(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
+        >>> start = jaxgmm.GMMParams(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
         >>> trace(jaxgmm.em(start, np.array([-1.0, 1.0])), ax=Figure().subplots())
         <Axes: xlabel='iteration', ylabel='log-likelihood (nats)'>
     """
     best = result.best if isinstance(result, FitResult) else result
     if best.n_iter.ndim:
         raise ValueError(f"result: expected one fit, got a batch of shape {best.n_iter.shape}: choose one of them")
-    # At max_iter the history ends one short: the log-likelihood of what the last iteration left stands by itself.
+    # The history holds the log-likelihood before each iteration; that after the last one is the result's.
     values = [*np.asarray(best.history)[: int(best.n_iter)], float(best.log_likelihood)]
     ax = canvas.axes(ax)
     ax.plot(values, color=canvas.COLOURS[0], marker=".")
@@ -50,12 +50,12 @@ def trace(result: EMResult | FitResult, *, ax: Axes | None = None) -> Axes:
 
 
 def criteria(selection: Any, *, ax: Axes | None = None) -> Axes:
-    """Criterion against number of components, a line for each family, the best circled.
+    """Draw the criterion of a search against the number of components, one line for each family, the best circled.
 
     Args:
-        selection: its ``table`` ``(len(families), len(n_components))`` of the ``criterion``, NaN where no fit was
-            usable; the ``families``, ``n_components`` and name of the ``criterion``; and ``family`` and ``k`` of the
-            best.
+        selection: from :func:`jaxgmm.select`, or any value with its ``table`` ``(len(families), len(n_components))``
+            of the criterion, NaN where no fit was usable; its ``families``, ``n_components`` and ``criterion``; and the
+            best model's ``family`` and ``k``.
         ax: where to draw; default the current axes.
 
     Returns:

@@ -1,4 +1,4 @@
-"""A search as one page: what the data are, which models were tried, and what the best of them looks like."""
+"""A page about a search: the data, the models tried, and tables and pictures of the best of them."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from .text import Section
 
 Picture = tuple[str, str]  # HTML, caption
 
-_WIDTH = 9.8  # inches
+_WIDTH = 9.8  # inches of a picture
 
 
 def _classification(*arguments: Any, **options: Any) -> None:
@@ -37,17 +37,17 @@ def page(
     feature_names: Sequence[str] | None = None,
     title: str = "Gaussian mixtures",
 ) -> str:
-    """One HTML page that needs no other file: the data, the models tried, and the best of them in numbers and pictures.
+    """Write a search as one HTML page that needs no other file: the data, the models tried, and the best of them.
 
     Args:
         found: from :func:`jaxgmm.select`.
-        x: ``(n, d)`` the rows it was fitted to, or ``(n,)`` for d = 1.
+        x: ``(n, d)`` the rows that were searched, or ``(n,)`` for d = 1.
         weights: ``(n,)`` row weights; default one each.
         feature_names: d names; default x1, x2, ...
         title: what the page is called.
 
     Returns:
-        The page.
+        The page, as HTML.
 
     Raises:
         ValueError: if shapes and names do not go together.
@@ -63,15 +63,20 @@ def page(
     """
     from jinja2 import Environment, PackageLoader
 
+    # Tables.
     saved = as_saved_fit(found, x, weights, feature_names=feature_names)
     names, rows = list(saved.feature_names), np.asarray(checks.as_rows(x))
-    tried, ranking, ending, components = display.sections(found, saved, most_features=len(names))
+    search, ranking, ending, components = display.sections(found, saved, most_features=len(names))
+
+    # Chapters: a heading, tables, pictures.
     chapters = [
         ("Data", [_moments(rows, weights, names)], []),
-        ("Search", [tried, ranking], [_of_search(found)]),
-        ("Best model", [ending, components], [_of_trace(found)]),
-        ("Components and rows", [], list(_of_components(found.best.params, rows, names))),
+        ("Search", [search, ranking], [_search_picture(found)]),
+        ("Best model", [ending, components], [_trace_picture(found)]),
+        ("Components and rows", [], list(_component_pictures(found.best.params, rows, names))),
     ]
+
+    # The page from its template, in which all text is escaped.
     environment = Environment(loader=PackageLoader("jaxgmm", ""), autoescape=True)
     environment.filters["html"] = lambda section: display.html([section])
     return environment.get_template("report.html").render(
@@ -80,7 +85,7 @@ def page(
 
 
 def _moments(rows: np.ndarray, weights: ArrayLike | None, names: Sequence[str]) -> Section:
-    """Mean, spread and quartiles of each feature."""
+    """A table of the mean, standard deviation and quartiles of each feature."""
     share = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
     rows, share = rows[share > 0], share[share > 0]
     mean = np.average(rows, axis=0, weights=share)
@@ -92,7 +97,8 @@ def _moments(rows: np.ndarray, weights: ArrayLike | None, names: Sequence[str]) 
     return Section([header, *body], "each feature, over all rows with weight")
 
 
-def _drawn(draw: Callable[..., Any], caption: str, height: float = 5.5) -> Picture:
+def _picture(draw: Callable[..., Any], caption: str, height: float = 5.5) -> Picture:
+    """A picture, ``height`` inches high, that ``draw`` makes on an empty figure."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(_WIDTH, height), layout="constrained")
@@ -100,39 +106,45 @@ def _drawn(draw: Callable[..., Any], caption: str, height: float = 5.5) -> Pictu
     return display.image(figure, caption), caption
 
 
-def _of_search(found: Selection) -> Picture:
-    caption = f"{found.criterion.upper()} of every model, the best circled; smaller is better."
-    return _drawn(lambda figure: plotting.criteria(found, ax=figure.subplots()), caption)
+def _search_picture(selection: Selection) -> Picture:
+    caption = f"{selection.criterion.upper()} of every model, the best circled; smaller is better."
+    return _picture(lambda figure: plotting.criteria(selection, ax=figure.subplots()), caption)
 
 
-def _of_trace(found: Selection) -> Picture:
+def _trace_picture(selection: Selection) -> Picture:
     caption = "Log-likelihood after each iteration of the best restart."
-    return _drawn(lambda figure: plotting.trace(found.best, ax=figure.subplots()), caption, 3)
+    return _picture(lambda figure: plotting.trace(selection.best, ax=figure.subplots()), caption, 3)
 
 
-def _of_components(params: GMMParams, rows: np.ndarray, names: list[str]) -> Iterator[Picture]:
+def _component_pictures(params: GMMParams, rows: np.ndarray, names: list[str]) -> Iterator[Picture]:
+    """Pictures of the best model and its rows, suited to the number of features."""
     d = len(names)
+    # One feature: a density.
     if d == 1:
 
         def draw(figure: Any) -> None:
             plotting.density_1d(params, rows, names=names, ax=figure.subplots()).legend(frameon=False)
 
-        yield _drawn(draw, "The mixture's density, and each component's part of it, over a histogram of the rows.")
+        yield _picture(draw, "The mixture's density, and each component's part of it, over a histogram of the rows.")
         return
+
+    # A few: every pair of them.
     if 2 < d <= plotting.MOST_FEATURES:
         caption = "Every pair of features: rows by most probable component; each feature on the diagonal."
-        yield _drawn(lambda figure: plotting.pairs(params, rows, names=names, figure=figure), caption, _WIDTH)
-    features = _telling(params)
-    of_many = f" The two of {d} features in which components differ most." if d > 2 else ""
+        yield _picture(lambda figure: plotting.pairs(params, rows, names=names, figure=figure), caption, _WIDTH)
+
+    # Two or more: three pictures of the two that separate the components best.
+    features = _separating_features(params)
+    which = f" The two of {d} features in which components differ most." if d > 2 else ""
     for plot, caption in _ACROSS_TWO:
-        yield _drawn(
+        yield _picture(
             lambda figure, plot=plot: plot(params, rows, features=features, names=names, ax=figure.subplots()),
-            caption + of_many,
+            caption + which,
         )
 
 
-def _telling(params: GMMParams) -> list[int]:
-    """The two features in which the spread between components is largest beside that within them."""
+def _separating_features(params: GMMParams) -> list[int]:
+    """The two features with the largest ratio of variance between components to variance within components."""
     weights, means = np.asarray(params.weights)[:, None], np.asarray(params.means)
     within = (weights * np.broadcast_to(linalg.variances(params.covariances, means.shape[1]), means.shape)).sum(0)
     between = (weights * (means - (weights * means).sum(0)) ** 2).sum(0)

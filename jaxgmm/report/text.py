@@ -1,4 +1,4 @@
-"""What people see of a fit: the same facts and tables as text, and as HTML with a picture in notebooks."""
+"""A fit as text, and as HTML with a picture in notebooks: the same facts and tables."""
 
 import base64
 import io as streams
@@ -17,14 +17,14 @@ from ..fitting.criteria import n_parameters
 from ..fitting.selection import Selection
 from ..types import EMResult, FitResult, Status, describe
 
-_LONGEST_TABLE = 8  # models
-_IN_MCLUST = ("bic", "icl")  # with the opposite sign
+_LONGEST_TABLE = 8  # models listed of a search
+_IN_MCLUST = ("bic", "icl")  # criteria that mclust reports too, with the opposite sign
 
-Facts = Sequence[tuple[str, str]]
+Facts = Sequence[tuple[str, str]]  # name, value
 
 
 class Section(NamedTuple):
-    """Facts, each a name and a value; or a table, which has a title and whose first row is its header."""
+    """Part of a report: facts, each a name and a value; or, where there is a title, a table under a header."""
 
     rows: Sequence[Sequence[str]]
     title: str = ""
@@ -39,14 +39,14 @@ def summary(
     family: Family | str | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> str:
-    """Say in text what was found: why it stopped, criteria, and each component's weight, means and spread.
+    """Describe a fit in text: why it stopped, criteria, and each component's weight, means and standard deviations.
 
     Args:
         found: from :func:`jaxgmm.em`, :func:`jaxgmm.fit` or :func:`jaxgmm.select`; parameters; or a loaded fit.
         x: ``(n, d)`` the rows it was fitted to, or ``(n,)`` for d = 1: they add BIC.
         weights: ``(n,)`` row weights; default one each.
-        family: the covariance family, or its name, which parameters are counted by; by default what the shape of the
-            covariances says, or that of a selection.
+        family: the covariance family, or its name, for which free parameters are counted; by default that of a
+            selection, or what the shape of the covariances says.
         feature_names: d names; default x1, x2, ...
 
     Returns:
@@ -72,22 +72,25 @@ def summary(
     return text(sections(found, as_saved_fit(found, x, weights, family=family, feature_names=feature_names), data))
 
 
-def sections(found: FitLike, saved: SavedFit, data: Facts = (), most_features: int = 6) -> list[Section]:
-    """All there is to say of a fit: as :func:`as_saved_fit` gathers it, after facts of the ``data``."""
+def sections(fit: FitLike, saved: SavedFit, data: Facts = (), most_features: int = 6) -> list[Section]:
+    """The parts of a report on a fit: facts of its ``data``, its criteria, its restarts or rivals, its components.
+
+    ``saved`` is what :func:`as_saved_fit` makes of ``fit``.
+    """
     ending, components = _ending(saved), _components(saved, most_features)
-    if isinstance(found, Selection):
-        return [Section([*data, *_tried(found)]), _ranked(found), Section(ending), components]
-    restarts = [("restarts", _of_which_failed(found.statuses))] if isinstance(found, FitResult) else []
+    if isinstance(fit, Selection):
+        return [Section([*data, *_numbers_of_models(fit)]), _best_models(fit), Section(ending), components]
+    restarts = [("restarts", _of_which_failed(fit.statuses))] if isinstance(fit, FitResult) else []
     return [Section([*data, *ending, *restarts]), components]
 
 
 def size(x: Any) -> str:
-    """Of rows, in words."""
+    """Number of rows and of features, in words."""
     return f"n = {x.shape[0]}, d = {x.shape[1]}"
 
 
 def text(content: Sequence[Section]) -> str:
-    """Sections as text: facts a line each, tables aligned."""
+    """Sections of a report as plain text: one fact on each line, columns of tables aligned."""
 
     def lines(section: Section) -> list[str]:
         if not section.title:
@@ -100,11 +103,11 @@ def text(content: Sequence[Section]) -> str:
 
 
 def html(content: Sequence[Section]) -> str:
-    """Sections as HTML tables, everything in them escaped."""
+    """Sections of a report as HTML tables, with all names and values escaped."""
 
     def line(cells: Sequence[str], tag: str, align: str) -> str:
         first, *others = (escape(cell) for cell in cells)
-        style = f' style="text-align: {align}"'  # at every cell, as notebooks have a style of their own for cells
+        style = f' style="text-align: {align}"'  # for each cell, as notebooks style cells themselves
         return f"<tr><th{style}>{first}</th>" + "".join(f"<{tag}{style}>{cell}</{tag}>" for cell in others) + "</tr>"
 
     def table(section: Section) -> str:
@@ -130,24 +133,24 @@ def image(figure: Any, description: str) -> str:
     return f'<img src="{source}" alt="{escape(description)}" style="width: 100%; max-width: {width}px">'
 
 
-def _in_notebook(found: Any) -> str | None:
-    """HTML for notebooks; None, for the plain repr, where fields hold something else, as inside ``jit``."""
+def _in_notebook(fit: Any) -> str | None:
+    """A fit as HTML for notebooks; None, for the plain repr, where its fields hold no numbers, as inside ``jit``."""
     try:
-        if _is_batch(found):
-            return html(_batch(found))
-        saved = as_saved_fit(found)
-        return f"<div>{html(sections(found, saved))}\n{_picture(found, saved)}</div>"
+        if _is_batch(fit):
+            return html(_batch(fit))
+        saved = as_saved_fit(fit)
+        return f"<div>{html(sections(fit, saved))}\n{_picture(fit, saved)}</div>"
     except (AttributeError, TypeError, ValueError):
         return None
 
 
-# From here, not as methods: values know nothing of how they are shown, nor import what shows them.
+# Set here, not written as methods: the layers below import neither HTML nor pictures.
 for _kind in (EMResult, FitResult, Selection, SavedFit):
     setattr(_kind, "_repr_html_", _in_notebook)  # noqa: B010 - mypy knows of no such attribute
 
 
-def _picture(found: FitLike, saved: SavedFit) -> str:
-    """The components over the first features, beside how the fit or the search went; nothing without matplotlib."""
+def _picture(fit: FitLike, saved: SavedFit) -> str:
+    """The components, beside the log-likelihood of the fit or the criterion of the search; empty without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ModuleNotFoundError:
@@ -156,29 +159,31 @@ def _picture(found: FitLike, saved: SavedFit) -> str:
     left, right = figure.subplots(1, 2)
     draw = plotting.density_1d if len(saved.feature_names) == 1 else plotting.classification
     draw(saved.params, names=saved.feature_names, ax=left)
-    if isinstance(found, Selection):
-        plotting.criteria(found, ax=right)
-    elif isinstance(found, EMResult | FitResult):
-        plotting.trace(found, ax=right)
+    if isinstance(fit, Selection):
+        plotting.criteria(fit, ax=right)
+    elif isinstance(fit, EMResult | FitResult):
+        plotting.trace(fit, ax=right)
     else:
         right.remove()
     return image(figure, "the components, and how the fit went")
 
 
-def _is_batch(found: Any) -> bool:
-    result = found.best if isinstance(found, FitResult) else found
+def _is_batch(fit: Any) -> bool:
+    """Whether a result holds many fits, as ``vmap`` makes it."""
+    result = fit.best if isinstance(fit, FitResult) else fit
     return isinstance(result, EMResult) and getattr(result.status, "ndim", 0) > 0
 
 
-def _batch(found: Any) -> list[Section]:
-    statuses = np.asarray((found.best if isinstance(found, FitResult) else found).status)
+def _batch(fit: Any) -> list[Section]:
+    """How many fits of a batch ended in which way."""
+    statuses = np.asarray((fit.best if isinstance(fit, FitResult) else fit).status)
     counts = Counter(statuses.ravel().tolist())
-    ended = [(Status(status).name.lower(), str(counts[status])) for status in sorted(counts)]
-    return [Section([("fits", str(statuses.size)), *ended])]
+    endings = [(Status(status).name.lower(), str(counts[status])) for status in sorted(counts)]
+    return [Section([("fits", str(statuses.size)), *endings])]
 
 
 def _ending(saved: SavedFit) -> Facts:
-    """The model, and what is known of how it came about."""
+    """Facts of a fit: its model, its criteria, and why it stopped."""
     facts = [("model", f"{saved.params.means.shape[0]} components, {saved.family} covariances")]
     for name, value in saved.criteria.items():
         sign = f"; mclust's sign: {-value:.4f}" if name in _IN_MCLUST else ""
@@ -191,42 +196,43 @@ def _ending(saved: SavedFit) -> Facts:
 
 
 def _components(saved: SavedFit, most_features: int) -> Section:
+    """A table of the components: weight, and mean and standard deviation of each feature."""
     params, names = saved.params, saved.feature_names
-    shown = names[:most_features]
+    listed = names[:most_features]
     means = np.asarray(params.means)
     deviations = np.sqrt(np.broadcast_to(linalg.variances(params.covariances, len(names)), means.shape))
-    rows = [["component", "weight", *shown]]
+    rows = [["component", "weight", *listed]]
     for j, weight in enumerate(np.asarray(params.weights).tolist()):
         if j < len(means):
             cells = [f"{mean:.5g} ± {deviation:.4g}" for mean, deviation in zip(means[j], deviations[j], strict=True)]
-            rows.append([str(j), f"{weight:.4f}", *cells[: len(shown)]])
+            rows.append([str(j), f"{weight:.4f}", *cells[: len(listed)]])
         else:
-            rows.append(["noise", f"{weight:.4f}", *("" for _ in shown)])
-    more = f"and {len(names) - len(shown)} more features" if len(names) > len(shown) else ""
+            rows.append(["noise", f"{weight:.4f}", *("" for _ in listed)])
+    more = f"and {len(names) - len(listed)} more features" if len(names) > len(listed) else ""
     return Section(rows, "mean ± standard deviation of each component", more)
 
 
-def _tried(found: Selection) -> Facts:
+def _numbers_of_models(selection: Selection) -> Facts:
     return [
-        ("models", f"{found.table.size}, of which {np.isnan(found.table).sum()} came to no usable end"),
-        ("restarts", f"{found.failed.sum()} failed, over all models"),
+        ("models", f"{selection.table.size}, of which {np.isnan(selection.table).sum()} came to no usable end"),
+        ("restarts", f"{selection.failed.sum()} failed, over all models"),
     ]
 
 
-def _ranked(found: Selection) -> Section:
-    """The best models, a line each."""
-    name = found.criterion.upper()
+def _best_models(selection: Selection) -> Section:
+    """A table of the best models of a search, one on each line."""
+    name = selection.criterion.upper()
     rows = [["rank", "family", "components", "parameters", "log-likelihood", name, f"mclust's {name}", "difference"]]
-    for rank, (family, k) in enumerate(found.ranking[:_LONGEST_TABLE], start=1):
-        place = found.families.index(family), found.n_components.index(k)
-        count = n_parameters(found.results[family.name, k].params, family)
-        value = found.table[place]
-        numbers = found.log_likelihoods[place], value, -value, value - np.nanmin(found.table)
+    for rank, (family, k) in enumerate(selection.ranking[:_LONGEST_TABLE], start=1):
+        place = selection.families.index(family), selection.n_components.index(k)
+        count = n_parameters(selection.results[family.name, k].params, family)
+        value = selection.table[place]
+        numbers = selection.log_likelihoods[place], value, -value, value - np.nanmin(selection.table)
         rows.append([str(rank), letters(family), str(k), str(count), *(f"{number:.2f}" for number in numbers)])
-    if found.criterion not in _IN_MCLUST:
+    if selection.criterion not in _IN_MCLUST:
         rows = [[*row[:-2], row[-1]] for row in rows]
-    hidden = len(found.ranking) - _LONGEST_TABLE
-    more = f"and {hidden} more models" if hidden > 0 else ""
+    rest = len(selection.ranking) - _LONGEST_TABLE
+    more = f"and {rest} more models" if rest > 0 else ""
     return Section(rows, f"best models by {name} (smaller is better)", more)
 
 

@@ -1,11 +1,11 @@
-"""scikit-learn's ``GaussianMixture``, fitted by jaxgmm: replace the import, and gain.
+"""scikit-learn's ``GaussianMixture``, fitted by jaxgmm: the same interface behind another import.
 
-A shell without mathematics: scikit-learn checks arguments, draws the partitions to start from and inverts covariances;
-jaxgmm does the rest. It needs the extra ``jaxgmm[sklearn]``.
+scikit-learn checks arguments, draws the partitions that fits start from and inverts covariances; jaxgmm does the rest.
+It needs the extra ``jaxgmm[sklearn]``.
 """
 
 try:
-    import sklearn as _sklearn  # noqa: F401 - missing here, it is named with the extra that brings it
+    import sklearn as _sklearn  # noqa: F401 - imported first, so that its absence is reported here
 except ModuleNotFoundError as error:
     if error.name != "sklearn":
         raise

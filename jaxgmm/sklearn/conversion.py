@@ -1,4 +1,4 @@
-"""Mixtures of jaxgmm as estimators of scikit-learn, and back."""
+"""Conversion of fitted mixtures between jaxgmm and scikit-learn."""
 
 from typing import Any
 
@@ -20,18 +20,18 @@ SINGULAR = (
 
 
 def from_sklearn(model: mixture.GaussianMixture) -> GMMParams:
-    """The mixture of a fitted estimator as jaxgmm's value.
+    """Convert a fitted estimator of scikit-learn to a mixture of jaxgmm.
 
     Args:
-        model: a fitted ``GaussianMixture`` of scikit-learn's or of this module, or a ``BayesianGaussianMixture``, of
-            which it takes the expected parameters.
+        model: a fitted ``GaussianMixture`` of scikit-learn or of this module, or a ``BayesianGaussianMixture``, whose
+            expected parameters are taken.
 
     Returns:
-        :class:`jaxgmm.GMMParams`, stored as the estimator's covariance type is; in float64 only where JAX's setting
-        allows it.
+        :class:`jaxgmm.GMMParams`, in the shape of the estimator's covariance type; in float64 only where JAX's
+        setting allows it.
 
     Raises:
-        TypeError: if ``model`` is no mixture of scikit-learn's.
+        TypeError: if ``model`` is no mixture of scikit-learn.
         sklearn.exceptions.NotFittedError: if ``model`` is not fitted.
 
     Example:
@@ -49,11 +49,11 @@ def from_sklearn(model: mixture.GaussianMixture) -> GMMParams:
 
 
 def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
-    """A fitted estimator of scikit-learn's own.
+    """Convert a mixture to a fitted estimator of scikit-learn.
 
     Args:
-        params: the mixture, k components in d features. The shape of its covariances says which covariance type; a
-            diagonal that components share is repeated.
+        params: the mixture, k components in d features. The shape of its covariances determines the covariance
+            type; a diagonal that components share is repeated.
         arguments: other arguments of the estimator, such as ``random_state`` for its ``sample``.
 
     Returns:
@@ -82,7 +82,7 @@ def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
 
 
 def type_of(family: Family) -> str:
-    """The type of scikit-learn's whose covariances have the shape of this family's."""
+    """The covariance type of scikit-learn whose covariances have the shape of a family of jaxgmm."""
     if family.letters[2] == "I":
         return "spherical" if family.letters[1] == "I" else "diag"
     return "tied" if family.letters == "EEE" else "full"
@@ -91,7 +91,7 @@ def type_of(family: Family) -> str:
 def as_estimator(
     params: GMMParams, inverse: ArrayLike, covariance_type: str, **arguments: Any
 ) -> mixture.GaussianMixture:
-    """An estimator of scikit-learn's with these parameters and inverse Cholesky factors."""
+    """An estimator of scikit-learn with parameters and inverse Cholesky factors set as after a fit."""
     weights, means, covariances, factors = (np.array(leaf) for leaf in (*params, inverse))
     if not np.isfinite(factors).all():
         raise ValueError(SINGULAR)
@@ -104,7 +104,7 @@ def as_estimator(
     return model
 
 
-def as_stored(shown: np.ndarray, family: Family, k: int, d: int) -> np.ndarray:
-    """Covariances as scikit-learn shapes them, as ``family`` stores them."""
+def as_stored(covariances: np.ndarray, family: Family, k: int, d: int) -> np.ndarray:
+    """Covariances in the shape in which ``family`` stores them, from the shape in which scikit-learn does."""
     structure = family.structure(k, d)
-    return shown.reshape(structure) if len(structure) == 3 else shown.reshape(k, -1)[: structure[0]]
+    return covariances.reshape(structure) if len(structure) == 3 else covariances.reshape(k, -1)[: structure[0]]

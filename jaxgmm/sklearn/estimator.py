@@ -1,4 +1,4 @@
-"""The estimator: scikit-learn's interface, jaxgmm's fits."""
+"""``GaussianMixture`` with the interface of scikit-learn and the fits of jaxgmm."""
 
 import inspect
 import warnings
@@ -27,14 +27,14 @@ from ..steps.maximization import from_responsibilities
 from ..types import FitResult, GMMParams, Status, describe
 from .conversion import as_estimator, as_stored, from_sklearn, type_of
 
-TYPES = ("full", "tied", "diag", "spherical")  # scikit-learn's
-TOL_SHARE = 0.1  # of scikit-learn's tol, which is about the last gain, not about all that remains
-RULES = Rules(stretch=15, keep=5, width=4)  # scikit-learn's fits seldom take more iterations before they stop
-FEWEST_ACCELERATED = 20  # who asks for fewer iterations, or goes on from a warm start, wants to see those of plain EM
-FEWEST_ROWS = 256  # as many cost no more than one: what is smaller shares a program
+TYPES = ("full", "tied", "diag", "spherical")  # of scikit-learn
+TOL_SHARE = 0.1  # of tol: scikit-learn compares tol with the last gain, jaxgmm with the whole remaining gain
+RULES = Rules(stretch=15, keep=5, width=4)  # fits of scikit-learn seldom take more than fifteen iterations
+FEWEST_ACCELERATED = 20  # max_iter under which, as after a warm start, plain EM runs, whose iterations can be compared
+FEWEST_ROWS = 256  # shorter data are padded to as many rows, which cost no more than one, and share a program
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
 
-# Since version 1.8, scikit-learn's check is told which library's arrays it looks at.
+# Since version 1.8, the check takes the array library of its arguments.
 _TAKES_NAMESPACE = "xp" in inspect.signature(mixture.GaussianMixture._check_parameters).parameters
 _NUMPY = {"xp": np} if _TAKES_NAMESPACE else {}
 
@@ -45,48 +45,49 @@ DID_NOT_CONVERGE = (
 
 
 class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
-    r"""A drop-in for :class:`sklearn.mixture.GaussianMixture`, with row weights and fourteen families of covariances.
+    r"""Gaussian mixture with the interface of :class:`sklearn.mixture.GaussianMixture`, row weights and more families.
 
     .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
 
-    Arguments, attributes and methods are scikit-learn's, and so are the partitions to start from, drawn with its
-    functions from its random numbers. What is different:
+    Arguments, attributes and methods are those of scikit-learn, and fits start from the same partitions, drawn with its
+    functions and random numbers. Differences:
 
     - ``fit``, ``fit_predict`` and ``score`` take ``sample_weight``. Partitions are drawn from all rows of positive
       weight alike.
-    - ``covariance_type`` may be a name of mclust's too, such as ``"VEV"``. ``covariances_`` then are shaped as for
+    - ``covariance_type`` may also be a name of mclust, such as ``"VEV"``. ``covariances_`` then have the shape for
       ``"spherical"`` (EII, VII), ``"diag"`` (EEI, VEI, EVI, VVI), ``"tied"`` (EEE) or ``"full"`` (the rest).
-    - A fit goes on until a tenth of ``tol`` remains to be gained by Aitken's estimate, where scikit-learn stops
-      once the last gain was below ``tol``: it ends no lower. Momentum makes up for the iterations, but for
-      ``warm_start`` and ``max_iter`` < 20, where they are plain EM's. A fit that ends at ``max_iter`` has
-      ``converged_`` by scikit-learn's rule.
-    - Of several starts the best fifth go on after fifteen iterations. A start that ends in a spurious maximum is not
-      chosen while another is left.
-    - ``lower_bound_`` belongs to the parameters returned, ``lower_bounds_`` to those after each iteration.
-    - ``status_`` says why the fit stopped, see :class:`jaxgmm.Status`. A fit that breaks down keeps the last good
+    - A fit continues until the remaining gain, by Aitken's estimate, is below a tenth of ``tol``, where scikit-learn
+      stops once the last gain was below ``tol``; it ends no lower. Momentum saves iterations, except with
+      ``warm_start`` or ``max_iter`` < 20, where iterations are those of plain EM. For a fit that ends at
+      ``max_iter``, ``converged_`` follows the rule of scikit-learn.
+    - Of several starts the best fifth continue after fifteen iterations. A start that ends in a spurious maximum is
+      chosen only where all do.
+    - ``lower_bound_`` is that of the final parameters, ``lower_bounds_`` are those after each iteration.
+    - ``status_`` says why the fit stopped, see :class:`jaxgmm.Status`. A fit that fails keeps the last usable
       parameters, with a warning.
 
-    float64 data are computed in float64 whatever JAX's setting, which is left alone; float32 data in float32. As rows
-    are padded to one of few lengths, a fit of about as many rows does not compile again.
+    Computations are in float64 for float64 data, whatever JAX's setting, which is not changed, and in float32 for
+    float32 data. Rows are padded to one of few lengths, so that fits of about as many rows share compiled programs.
 
     Args:
         n_components: number of components, k.
         covariance_type: a covariance family.
-        tol: gain per unit weight, in nats, that is not worth another iteration, see above.
+        tol: gain per unit weight, in nats, below which a fit stops, see above.
         reg_covar: added to variances, in the features' units squared.
         max_iter: most EM iterations.
         n_init: number of starts.
         init_params: ``"kmeans"``, ``"k-means++"``, ``"random"`` or ``"random_from_data"``.
         weights_init: ``(k,)`` to start from.
         means_init: ``(k, d)`` to start from.
-        precisions_init: inverse covariances to start from, shaped as ``covariances_``; for scikit-learn's own types.
+        precisions_init: inverse covariances to start from, in the shape of ``covariances_``; for the four covariance
+            types of scikit-learn.
         random_state: seed or ``RandomState``.
-        warm_start: whether a second ``fit`` goes on from the first.
-        verbose: whether to print progress: that of the best start, after the compiled loop has ended.
+        warm_start: whether a second ``fit`` starts from the result of the first.
+        verbose: whether to print the iterations of the best start, after the compiled loop has ended.
         verbose_interval: print every so many iterations.
 
     Raises:
-        ValueError: for what scikit-learn refuses, and where no start has positive definite covariances.
+        ValueError: for arguments that scikit-learn refuses, and if no start has positive definite covariances.
 
     Example:
         >>> import jaxgmm
@@ -100,14 +101,14 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         Pedregosa et al. (2011), Scikit-learn: machine learning in Python, for the interface.
     """
 
-    _parameter_constraints = {  # noqa: RUF012  (scikit-learn's own way)
+    _parameter_constraints = {  # noqa: RUF012  (as in scikit-learn)
         **mixture.GaussianMixture._parameter_constraints,
         "covariance_type": [StrOptions({*TYPES, *(family.letters for family in FAMILIES)})],
     }
 
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "GaussianMixture":
-        """Fit to rows ``(n, d)``, each counting as much as its weight; ``y`` is not used."""
+        """Fit the mixture to rows ``(n, d)`` with weights ``(n,)``, default one each; ``y`` is not used."""
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         if X.shape[0] < self.n_components:
             raise ValueError(
@@ -125,16 +126,17 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
                 is_accelerated=self.max_iter >= FEWEST_ACCELERATED and not self.warm_start,
             )
         result, inverse = jax.device_get(best)
-        self._keep(result, inverse, weights.sum())
+        self._set_attributes(result, inverse, weights.sum())
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
-        """Fit, and return the labels ``(n,)`` of the rows."""
+        """Fit the mixture, and return the most probable component ``(n,)`` of each row."""
         labels: np.ndarray = self.fit(X, y, sample_weight).predict(X)
         return labels
 
     def _starts(self, X: np.ndarray, weights: np.ndarray) -> tuple[GMMParams, np.ndarray | None]:
-        """Parameters to start from, and partitions ``(n_init, n, k)`` that say those that are None."""
+        """Parameters to start from, and partitions ``(n_init, n, k)`` to estimate those that are None."""
+        # Parameters of the fit before, or those that the user sets.
         if self.warm_start and hasattr(self, "converged_"):
             self._print_verbose_msg_init_beg(0)
             return jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), from_sklearn(self)), None
@@ -142,18 +144,20 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         if inverse is not None:
             inverse = np.linalg.inv(inverse) if self.covariance_type in ("full", "tied") else 1 / inverse
             inverse = as_stored(inverse, get_family(self.covariance_type), self.n_components, X.shape[1])
-        given = GMMParams(self.weights_init, self.means_init, inverse)
-        given = jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), given)
+        initial = GMMParams(self.weights_init, self.means_init, inverse)
+        initial = jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), initial)
+
+        # Partitions of the rows of positive weight, drawn by scikit-learn.
         counted, random_state = np.flatnonzero(weights > 0), check_random_state(self.random_state)
         rows = X[counted]
         partition = _Partition(**self.get_params(deep=False))
-        belonging = np.zeros((self.n_init, len(_padded(weights)), self.n_components), X.dtype)
+        partitions = np.zeros((self.n_init, len(_padded(weights)), self.n_components), X.dtype)
         for index in range(self.n_init):
             self._print_verbose_msg_init_beg(index)
             partition._initialize_parameters(rows, random_state)
             if partition.responsibilities is not None:
-                belonging[index, counted] = partition.responsibilities
-        return given, None if partition.responsibilities is None else belonging
+                partitions[index, counted] = partition.responsibilities
+        return initial, None if partition.responsibilities is None else partitions
 
     def _check_parameters(self, X: np.ndarray, xp: Any = None) -> None:
         if self.precisions_init is not None and self.covariance_type not in TYPES:
@@ -163,19 +167,24 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
             )
         super()._check_parameters(X, **_NUMPY)
 
-    def _keep(self, result: FitResult, inverse: np.ndarray, total_weight: float) -> None:
-        """The attributes of a fit."""
+    def _set_attributes(self, result: FitResult, inverse: np.ndarray, total_weight: float) -> None:
+        """Set the attributes of a fit: parameters, lower bounds, status and convergence."""
+        # Parameters.
         best = result.best
-        shown = as_estimator(best.params, inverse, type_of(get_family(self.covariance_type)))
-        self.__dict__.update({name: getattr(shown, name) for name in FITTED})
+        fitted = as_estimator(best.params, inverse, type_of(get_family(self.covariance_type)))
+        self.__dict__.update({name: getattr(fitted, name) for name in FITTED})
+
+        # Lower bounds after each iteration.
         self.n_iter_, self.status_ = int(best.n_iter), Status(int(best.status))
         bounds = np.append(best.history[: self.n_iter_], best.log_likelihood) / total_weight
         self.lower_bounds_, self.lower_bound_ = bounds[1:].tolist(), float(bounds[-1])
         changes = np.diff(bounds)
         for index, change in enumerate(changes):
             self._print_verbose_msg_iter_end(index + 1, change)
-        ended_flat = self.status_ is Status.MAX_ITER and bool((abs(changes[-1:]) < self.tol).any())
-        self.converged_ = self.status_ is Status.CONVERGED or ended_flat
+
+        # Convergence.
+        is_flat = self.status_ is Status.MAX_ITER and bool((abs(changes[-1:]) < self.tol).any())
+        self.converged_ = self.status_ is Status.CONVERGED or is_flat
         self._print_verbose_msg_init_end(self.lower_bound_, self.converged_)
         if not self.converged_ and self.max_iter > 0:
             warnings.warn(DID_NOT_CONVERGE.format(describe(self.status_)), ConvergenceWarning, stacklevel=2)
@@ -187,19 +196,19 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
             return np.array(joint_log_prob(params, _padded(X.astype(dtype))))[: len(X)]
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
-        """Mean log-likelihood of the rows, in nats, each counting as much as its weight; ``y`` is not used."""
+        """Mean log-likelihood of the rows, in nats, weighted by ``sample_weight``; ``y`` is not used."""
         scores = self.score_samples(X)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, scores, ensure_non_negative=True)
         return float(np.average(scores, weights=sample_weight))
 
     def sample(self, n_samples: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """Draw rows ``(n, d)`` and the components ``(n,)`` they came from, in their order."""
+        """Draw rows ``(n, d)`` from the mixture, with their components ``(n,)``, in the order of components."""
         check_is_fitted(self)
         shape = type_of(get_family(self.covariance_type))
-        shown = mixture.GaussianMixture(self.n_components, covariance_type=shape, random_state=self.random_state)
-        shown.__dict__.update({name: getattr(self, name) for name in FITTED})
-        return shown.sample(n_samples)
+        fitted = mixture.GaussianMixture(self.n_components, covariance_type=shape, random_state=self.random_state)
+        fitted.__dict__.update({name: getattr(self, name) for name in FITTED})
+        return fitted.sample(n_samples)
 
     def _n_parameters(self) -> int:
         k, d = self.means_.shape
@@ -212,7 +221,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
 
 
 class _Partition(mixture.GaussianMixture):  # type: ignore[misc]
-    """What scikit-learn draws to start from, kept instead of used."""
+    """An estimator of scikit-learn that keeps the partition it draws, and fits nothing."""
 
     responsibilities: np.ndarray | None
 
@@ -221,7 +230,7 @@ class _Partition(mixture.GaussianMixture):  # type: ignore[misc]
 
 
 def _padded(values: np.ndarray) -> np.ndarray:
-    """Zeros appended up to the next of sixteen lengths an octave, so that there are few programs to compile."""
+    """Values with zeros appended, to one of sixteen lengths in each octave, so that few programs are compiled."""
     n = len(values)
     step = 1 << max(n.bit_length() - 5, 0)
     length = max(n + -n % step, FEWEST_ROWS)
@@ -230,8 +239,8 @@ def _padded(values: np.ndarray) -> np.ndarray:
 
 @partial(jax.jit, static_argnames=("family", "max_iter", "is_accelerated"))
 def _best(
-    given: GMMParams,
-    belonging: Array | None,
+    initial: GMMParams,
+    partitions: Array | None,
     x: Array,
     weights: Array,
     reg_covar: Array,
@@ -241,19 +250,24 @@ def _best(
     max_iter: int,
     is_accelerated: bool,
 ) -> tuple[FitResult, Array]:
-    """The best fit of all starts, with one scale for all features, as the ridge is one for all; and L^-1."""
-    if belonging is None:
-        starts = jax.tree.map(lambda leaf: leaf[None], given)
+    """The best fit of all starts, and its inverse Cholesky factors; features share one scale, as they share a ridge."""
+    # Starts: initial parameters, estimated from partitions where they are None.
+    if partitions is None:
+        starts = jax.tree.map(lambda leaf: leaf[None], initial)
     else:
         estimate = partial(from_responsibilities, family=family, ridge=reg_covar)
-        estimated = jax.vmap(lambda belonging: estimate(x, belonging, weights))(belonging)
-        pairs = zip(given, estimated, strict=True)
+        estimated = jax.vmap(lambda partition: estimate(x, partition, weights))(partitions)
+        pairs = zip(initial, estimated, strict=True)
         starts = GMMParams(*(e if g is None else jnp.broadcast_to(g, e.shape) for g, e in pairs))
+
+    # Standardised rows and starts.
     n_starts, k, d = starts.means.shape
     scale = standardisation(x, weights, per_feature=False)
     ridge, tol = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2, jnp.asarray(tol, x.dtype)
     problem = standardise(scale, x, weights, ridge, tol, None)
     starts = jax.vmap(partial(standardise_params, scale=scale))(starts)
+
+    # The fit, back in the units of the rows.
     chunk_size = chunk_rows(min(n_starts, RULES.width or 1) * k, d, x.dtype.itemsize)
     options = Options(family, accelerate=momentum() if is_accelerated else None, chunk_size=chunk_size)
     result = race_of_one(starts, problem, max_iter, RULES, options)

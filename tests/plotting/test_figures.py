@@ -17,6 +17,7 @@ from problems import FAITHFUL, blobs, eps, matrices, oracle_log_prob, oracle_res
 
 import jaxgmm
 from jaxgmm import GMMParams, plotting
+from jaxgmm.plotting import canvas
 
 STORAGES = {"full": (3, 3, 3), "tied": (1, 3, 3), "diag": (3, 3), "1 x d": (1, 3), "spherical": (3, 1), "1 x 1": (1, 1)}
 PLANE = (2, 0)
@@ -138,7 +139,7 @@ def test_rows_are_drawn_with_their_component(dtype):
 
 
 def test_components_are_told_apart_by_colour_and_marker():
-    styles = [plotting.canvas.style(index) for index in range(14)]
+    styles = [canvas.style(index) for index in range(14)]
     assert len({tuple(style.values()) for style in styles}) == 14
     params = GMMParams(np.full(8, 1 / 8), 9.0 * np.arange(16).reshape(8, 2), np.ones((1, 1)))
     ax = plotting.classification(params, params.means, ax=axes())
@@ -261,7 +262,7 @@ def test_pairs_of_one_feature_is_its_density():
 
 
 def test_of_many_rows_a_fixed_sample_is_drawn(monkeypatch):
-    monkeypatch.setattr(plotting.canvas, "MOST_POINTS", 50)
+    monkeypatch.setattr(canvas, "MOST_POINTS", 50)
     params, x = mixture(dtype=np.float32), rows(np.float32)
     for draw in PLANAR:
         first, again = (np.concatenate(list(points(draw(params, x, ax=axes())).values())) for _ in range(2))

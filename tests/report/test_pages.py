@@ -89,8 +89,8 @@ def test_weights_count_rows_of_the_data():
     assert "n = 60, d = 2" in once
 
 
-def test_of_many_features_the_telling_ones_are_drawn(pages):
-    assert report._telling(search(9).best.params) == [1, 2]
+def test_of_many_features_the_separating_ones_are_drawn(pages):
+    assert report._separating_features(search(9).best.params) == [1, 2]
     assert "The two of 9 features" in pages[9]
     assert "The two of" not in pages[2]
 
