@@ -48,10 +48,11 @@ def ticking(**arguments: Any) -> Iterator[Any]:
             while not done.wait(_EVERY):
                 line.refresh()
 
-        ticking = threading.Thread(target=tick, daemon=True)
-        ticking.start()
+        # The clock, and the body of the caller.
+        thread = threading.Thread(target=tick, daemon=True)
+        thread.start()
         try:
             yield line
         finally:
             done.set()
-            ticking.join()
+            thread.join()

@@ -40,6 +40,7 @@ def run(arguments: Sequence[str]) -> int:
         jaxgmm ...
         0
     """
+    # The command, in float64 whatever JAX's setting.
     try:
         with jax.enable_x64(True):
             return _commands.main(list(arguments), prog_name="jaxgmm", standalone_mode=False) or 0
@@ -49,6 +50,8 @@ def run(arguments: Sequence[str]) -> int:
     except FitError as error:
         click.echo(f"jaxgmm: fit failed: {error}", err=True)
         return 1
+
+    # Refusals: options, data, memory, files, packages, and the user's interruption.
     except click.ClickException as error:
         refusal = error.format_message()
     except (ValueError, TypeError, MemoryError, jax.errors.JaxRuntimeError) as error:
@@ -62,6 +65,8 @@ def run(arguments: Sequence[str]) -> int:
         refusal = f"this needs {package}: pip install 'jaxgmm[{_EXTRAS[package]}]'"
     except (click.Abort, KeyboardInterrupt):
         refusal = "interrupted"
+
+    # One line, however many the error had.
     click.echo("jaxgmm: " + " ".join(refusal.split()), err=True)
     return 2
 

@@ -143,6 +143,8 @@ def _from_safetensors(content: bytes) -> Content:
 
 
 def _content(saved: SavedFit) -> Content:
+    """Arrays and metadata of a saved fit, as the tables above name them."""
+    # Arrays, in the byte order of this machine.
     noise = getattr(saved.params, "noise", None)
     parts = [("params", GMMParams(*saved.params[:3])), ("noise", noise), ("standardisation", saved.standardisation)]
     arrays = {
@@ -151,6 +153,8 @@ def _content(saved: SavedFit) -> Content:
         if part is not None
         for field, value in part._asdict().items()
     }
+
+    # Metadata, all of it text.
     metadata = {
         "jaxgmm_format": str(_FORMAT),
         "jaxgmm_version": __version__,
@@ -164,12 +168,17 @@ def _content(saved: SavedFit) -> Content:
 
 
 def _saved_fit(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> SavedFit:
+    """The saved fit that arrays and metadata of a file describe."""
+
     def part(prefix: str, kind: Any) -> Any:
         return kind(*(arrays[f"{prefix}.{field}"] for field in kind._fields))
 
+    # Parameters, with a noise component where there is one.
     params = part("params", GMMParams)
     if "noise.lower" in arrays:
         params = NoisyGMMParams(**params._asdict(), noise=part("noise", Noise))
+
+    # The fit, refused where its parts do not go together.
     return check_saved_fit(
         SavedFit(
             params=params,

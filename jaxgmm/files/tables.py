@@ -114,6 +114,7 @@ def _parquet(path: str | Path) -> Iterator[Table]:
     from pyarrow import parquet
 
     def rows_of(chosen: Names) -> np.ndarray:
+        # The chosen columns, one after another as float64.
         table = file.read(columns=list(chosen))
         rows = np.empty((table.num_rows, len(chosen)))
         for position, name in enumerate(chosen):
@@ -124,6 +125,7 @@ def _parquet(path: str | Path) -> Iterator[Table]:
                 raise ValueError(f"{path}, column {name}: expected numbers, got {column.type}: {error}") from error
         return rows
 
+    # Names come from the end of the file, before any column is read.
     with open(path, "rb") as binary:
         try:
             file = parquet.ParquetFile(binary)

@@ -213,6 +213,7 @@ def _components(saved: SavedFit, most_features: int) -> Section:
 
 
 def _numbers_of_models(selection: Selection) -> Facts:
+    """How many models and restarts a search had, and how many of them failed."""
     return [
         ("models", f"{selection.table.size}, of which {np.isnan(selection.table).sum()} came to no usable end"),
         ("restarts", f"{selection.failed.sum()} failed, over all models"),

@@ -109,6 +109,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
     @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "GaussianMixture":
         """Fit the mixture to rows ``(n, d)`` with weights ``(n,)``, default one each; ``y`` is not used."""
+        # Arguments, checked by scikit-learn.
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         if X.shape[0] < self.n_components:
             raise ValueError(
@@ -117,6 +118,8 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
             )
         self._check_parameters(X)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+
+        # The best of all starts, in the precision of the rows.
         with jax.enable_x64(X.dtype == np.float64):
             best = _best(
                 *self._starts(X, weights),
