@@ -22,7 +22,7 @@ PARAMETERS = [15, 17, 18, 20, 24, 26, 24, 26, 30, 32, 36, 38, 42, 44]
 
 @pytest.mark.parametrize(("family", "expected"), list(zip(ALL_FAMILIES, PARAMETERS, strict=True)))
 def test_free_parameters(family, expected):
-    """Trap 8, d = 4 and k = 3."""
+    """Weights, means and covariances of 3 components in 4 features, by the table in docs/choosing.md."""
     params = random_params(family, k=3, d=4, dtype=np.float32)
     assert jaxgmm.n_parameters(params, family) == expected
     if not family.constrained:  # then the shape says it all

@@ -43,21 +43,21 @@ def assert_honest(result, x, ridge=1e-6):
     [("full", -1130.2705), ("tied", -1140.1945), ("diag", -1147.8088), ("spherical", -1709.5293)],
 )
 def test_float32_far_from_the_origin(family, expected):
-    """Trap 1: the reference is float64 EM on the same float32 rows."""
+    """Squares of such rows leave no digit for the variances; the reference is float64 EM on the same float32 rows."""
     result = jaxgmm.fit(KEY, (FAITHFUL + 1e4).astype(np.float32), 2, family=family)
     assert result.best.log_likelihood.dtype == jnp.float32
     assert float(result.best.log_likelihood) == pytest.approx(expected, abs=2e-3)
 
 
 def test_two_rows_a_million_from_the_origin():
-    """Trap 2."""
+    """The variance is exact, although the square of a row, 1e12, is rounded to multiples of 65,536 in float32."""
     params = jaxgmm.fit(KEY, np.array([[1e6], [1e6 + 2]], np.float32), 1, ridge=0).best.params
     assert (float(params.means[0, 0]), float(params.covariances[0, 0, 0])) == (1000001, 1)
 
 
 @FLOAT64_IS_SLOW
 def test_the_global_maximum_of_old_faithful_tied(dtype):
-    """Trap 4."""
+    """Restarts reach the maximum with three components, not a plateau below it, so that BIC chooses three."""
     x = FAITHFUL.astype(dtype)
     bics = {}
     for k in (2, 3, 4):
@@ -71,7 +71,7 @@ def test_the_global_maximum_of_old_faithful_tied(dtype):
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 def test_units_and_origin_change_nothing_but_units(family, dtype):
-    """Trap 5 among others; spherical families only under one common scale."""
+    """Features are shifted and scaled, each by its own factor; by a common one if the family shares a variance."""
     scale = np.array([1e-4, 1e4, 1.0, 1e2]) if family.scale_equivariant else np.full(4, 1e-4)
     x = IRIS.astype(dtype)
     moved = ((IRIS + np.array([1.0, -2.0, 3.0, 0.0])) * scale).astype(dtype)
@@ -84,7 +84,7 @@ def test_units_and_origin_change_nothing_but_units(family, dtype):
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_identical_rows(k, dtype):
-    """Trap 6."""
+    """Rows without any spread: the variances are the ridge, and nothing becomes NaN."""
     x = np.full((10, 2), 3.0, dtype)
     result = jaxgmm.fit(KEY, x, k)
     assert float(jaxgmm.score(result.best.params, x)) == pytest.approx(11.977633, abs=1e-5)
@@ -93,7 +93,7 @@ def test_identical_rows(k, dtype):
 
 
 def test_weights_are_repetition_deletion_and_scale_free(dtype):
-    """Trap 7, the rows of weight zero being NaN."""
+    """Integer weights are copies of rows, weight zero drops a row (here of NaN), a common factor changes nothing."""
     x, weights = FAITHFUL.astype(dtype), np.arange(len(FAITHFUL)) % 3
     dirty = np.where(weights[:, None] == 0, np.nan, x).astype(dtype)
     repeated = jaxgmm.fit(KEY, np.repeat(x, weights, axis=0), 2, tol=1e-12).best
@@ -115,7 +115,7 @@ def test_row_order_changes_nothing(dtype):
 
 
 def test_iris_in_units_of_ten_kilometres(dtype):
-    """Trap 5."""
+    """No limit on variances is absolute: these are of the order of 1e-9."""
     near, far = (jaxgmm.fit(KEY, x.astype(dtype), 3).best for x in (IRIS, IRIS * 1e-4))
     expected = float(near.log_likelihood) - IRIS.size * np.log(1e-4)
     assert float(far.log_likelihood) == pytest.approx(expected, abs=1e-5 if dtype == np.float64 else 5e-3)
