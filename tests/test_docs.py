@@ -1,4 +1,4 @@
-"""The documentation builds without a warning, and has everything that is public."""
+"""The documentation builds without a warning and covers every public name."""
 
 import subprocess
 import sys
@@ -15,12 +15,12 @@ MODULES = (jaxgmm.acceleration, jaxgmm.classification, jaxgmm.interop, jaxgmm.pl
 
 @pytest.fixture(scope="module")
 def inventory(tmp_path_factory):
-    """What the pages define: ``jaxgmm.fit`` and so on."""
-    built = tmp_path_factory.mktemp("docs")
-    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-d", str(built / "doctrees"), str(DOCS), str(built)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert not done.returncode, done.stderr
-    entries = InventoryFile.loads((built / "objects.inv").read_bytes(), uri="").data
+    """Names that the built pages document, such as ``jaxgmm.fit``."""
+    output = tmp_path_factory.mktemp("docs")
+    command = [sys.executable, "-m", "sphinx", "-W", "-q", "-d", str(output / "doctrees"), str(DOCS), str(output)]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not process.returncode, process.stderr
+    entries = InventoryFile.loads((output / "objects.inv").read_bytes(), uri="").data
     return {name for kind, names in entries.items() if kind.startswith("py:") for name in names}
 
 
