@@ -6,11 +6,11 @@ checkpoint as it is. Other libraries are imported only by the function that need
 
 from typing import TYPE_CHECKING, Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
 from . import checks, linalg
+from .mixture import coordinates
 from .types import GMMParams, NoisyGMMParams
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def to_unconstrained(params: GMMParams) -> GMMParams:
         Computing 6.
     """
     params = _without_noise(params)
-    return GMMParams(jnp.log(params.weights), params.means, linalg.log_cholesky(params.covariances))
+    return coordinates.to_unconstrained(params)
 
 
 def from_unconstrained(free: GMMParams) -> GMMParams:
@@ -72,7 +72,7 @@ def from_unconstrained(free: GMMParams) -> GMMParams:
         ([0.5, 0.5], [[1.0], [1.0]])
     """
     free = _without_noise(free)
-    return GMMParams(jax.nn.softmax(free.weights), free.means, linalg.from_log_cholesky(free.covariances))
+    return coordinates.from_unconstrained(free)
 
 
 def to_numpyro(params: GMMParams) -> "numpyro.distributions.MixtureSameFamily":

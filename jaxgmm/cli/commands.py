@@ -91,7 +91,7 @@ def fit(
     with naming(data):
         if covariance in ONE_FEATURE and x.shape[1] > 1:
             raise ValueError(f"--covariance {covariance} is for one feature, got {x.shape[1]}: use {covariance}II")
-        result = fit_mixture(jax.random.key(seed), x, components, row_weights, family=covariance, **options)
+        result = fit_mixture(jax.random.key(seed), x, components, weights=row_weights, family=covariance, **options)
     saved = as_saved_fit(result, x, row_weights, family=covariance, feature_names=names)
     click.echo(display.text(display.sections(result, saved, _facts(data, x))))
     status = Status(int(result.best.status))

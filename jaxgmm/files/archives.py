@@ -6,10 +6,11 @@ numpy's ``.npz``, where the metadata are JSON in an array called ``__metadata__`
 =====================================  ==========================================================================
 array                                  shape and meaning
 =====================================  ==========================================================================
-``params.weights``                     ``(k,)``; ``(k + 1,)`` with a noise component, whose weight is the last
+``params.weights``                     ``(k,)``, which sum to one, with noise or without
 ``params.means``                       ``(k, d)``, in the features' own units
 ``params.covariances``                 as of :class:`jaxgmm.GMMParams`
-``noise.lower``, ``.upper``,           as of :class:`jaxgmm.Noise`, where there is a noise component
+``params.noise_weight``                ``()``, where there is noise: its share of all rows
+``noise.lower``, ``.upper``,           as of :class:`jaxgmm.Noise`, where there is noise
 ``.faces``, ``.log_volume``
 ``standardisation.shift``, ``.scale``  ``(d,)``, where known: the fit computed with (x - shift) / scale; the
                                        parameters are in the units of x
@@ -27,6 +28,9 @@ metadata            meaning
 ``n_iter``          iterations of the fit, or ``null``
 ``digest``          SHA-256 of all the above, so that an edited file is told from a saved one
 ==================  =============================================================================================
+
+In format 1, which is still read, ``params.weights`` was ``(k + 1,)`` where there was noise, whose weight was the last,
+and there was no ``params.noise_weight``.
 """
 
 import hashlib
@@ -41,13 +45,14 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..checks import mixture_of
 from ..mixture.units import Scale
 from ..types import GMMParams, Noise, NoisyGMMParams, Status
 from .saved import FitLike, SavedFit, as_saved_fit, check_saved_fit
 from .tables import read_names as read_names
 from .tables import read_table as read_table
 
-_FORMAT = 1
+_FORMAT = 2
 _NUMPY = ".npz"
 _ZIP = b"PK\x03\x04"  # first bytes of a .npz
 
@@ -145,13 +150,15 @@ def _from_safetensors(content: bytes) -> Content:
 def _content(saved: SavedFit) -> Content:
     """Arrays and metadata of a saved fit, as the tables above name them."""
     # Arrays, in the byte order of this machine.
-    noise = getattr(saved.params, "noise", None)
-    parts = [("params", GMMParams(*saved.params[:3])), ("noise", noise), ("standardisation", saved.standardisation)]
+    params, scale = saved.params, saved.standardisation
+    named = {"params": mixture_of(params)._asdict(), "standardisation": {} if scale is None else scale._asdict()}
+    if isinstance(params, NoisyGMMParams):
+        named["params"]["noise_weight"] = params.noise_weight
+        named["noise"] = params.noise._asdict()
     arrays = {
         f"{prefix}.{field}": np.asarray(value, np.asarray(value).dtype.newbyteorder("="), order="C")
-        for prefix, part in parts
-        if part is not None
-        for field, value in part._asdict().items()
+        for prefix, fields in named.items()
+        for field, value in fields.items()
     }
 
     # Metadata, all of it text.
@@ -175,8 +182,12 @@ def _saved_fit(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Saved
 
     # Parameters, with a noise component where there is one.
     params = part("params", GMMParams)
-    if "noise.lower" in arrays:
-        params = NoisyGMMParams(**params._asdict(), noise=part("noise", Noise))
+    if "noise.lower" in arrays and metadata["jaxgmm_format"] == "1":
+        weight = params.weights[-1]
+        mixture = params._replace(weights=params.weights[:-1] / (1 - weight))
+        params = NoisyGMMParams(mixture, weight, part("noise", Noise))
+    elif "noise.lower" in arrays:
+        params = NoisyGMMParams(params, arrays["params.noise_weight"], part("noise", Noise))  # type: ignore[arg-type]
 
     # The fit, refused where its parts do not go together.
     return check_saved_fit(

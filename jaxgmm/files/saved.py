@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import Family, as_family, family_by_shape, get_family, letters
-from ..fitting.criteria import n_parameters
+from ..fitting.criteria import aic_from, bic_from, n_parameters
 from ..fitting.selection import Selection
 from ..mixture.units import Scale, standardisation
 from ..types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
@@ -19,7 +19,7 @@ from ..types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
 class SavedFit(NamedTuple):
     """A fitted mixture with its covariance family, feature names and criteria: what is written to a file."""
 
-    params: GMMParams  #: or NoisyGMMParams; numpy arrays, in the features' own units
+    params: Any  #: GMMParams or NoisyGMMParams of numpy arrays, in the features' own units
     family: str  #: name of the covariance family
     feature_names: tuple[str, ...]  #: d names
     criteria: Mapping[str, float] = MappingProxyType({})  #: log_likelihood in nats; aic, bic, ... in doubled nats
@@ -76,7 +76,8 @@ def as_saved_fit(
         raise TypeError(f"expected a fit, a SavedFit or GMMParams, got {type(params).__name__}")
 
     # Names of the family and of the features.
-    k, d = checks.as_params(params).means.shape
+    mixture = checks.mixture_of(checks.as_params(params))
+    k, d = mixture.means.shape
     params = jax.tree.map(np.asarray, params)
     name = family_by_shape(mixture.covariances.shape, k, d).name if family is None else family
     names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)
@@ -95,11 +96,11 @@ def _with_criteria(
     """The saved fit, with the criteria that its log-likelihood and its rows, where there are any, determine."""
     family = get_family(saved.family)
     count = n_parameters(saved.params, family)
-    criteria = {"log_likelihood": log_likelihood, "aic": 2 * count - 2 * log_likelihood}
+    criteria = {"log_likelihood": log_likelihood, "aic": aic_from(count, log_likelihood)}
     if x is not None:
         rows = checks.as_rows(x)
         row_weights = checks.as_row_weights(weights, rows).astype(rows.dtype)
-        criteria["bic"] = count * float(np.log(row_weights.sum())) - 2 * log_likelihood
+        criteria["bic"] = bic_from(count, log_likelihood, float(np.log(row_weights.sum())))
         if isinstance(fit, FitResult | Selection):  # jaxgmm.em computes in the units of the rows
             scale = jax.jit(standardisation)(rows, row_weights, family.scale_equivariant)
             saved = saved._replace(standardisation=jax.tree.map(np.asarray, scale))
@@ -110,18 +111,12 @@ def _with_criteria(
 
 def check_saved_fit(saved: SavedFit) -> SavedFit:
     """Return a saved fit unchanged, or raise where its parts do not go together."""
-    params = checks.as_params(saved.params)
-    checks.family_of(get_family(saved.family), params)
-    d = params.means.shape[1]
+    mixture = checks.mixture_of(checks.as_params(saved.params))
+    as_family(get_family(saved.family), mixture)
+    d = mixture.means.shape[1]
     if len(saved.feature_names) != d:
         raise ValueError(f"feature_names: expected {d}, one for each feature, got {len(saved.feature_names)}")
     scale = saved.standardisation
     if scale is not None and not np.shape(scale.shift) == np.shape(scale.scale) == (d,):
         raise ValueError(f"standardisation: expected two of shape ({d},), got {[np.shape(part) for part in scale]}")
     return saved
-
-
-def _by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
-    """The least constrained family whose covariances have this shape."""
-    families = (*FAMILIES, *FAMILIES_1D) if d == 1 else FAMILIES
-    return next(f for f in reversed(families) if not f.constrained and f.structure(k, d) == shape)

@@ -101,7 +101,10 @@ def _lanes(tasks: Task, in_axes: Any, starts: Any) -> int:
 def _of_each_start(tasks: Task, in_axes: Any, function: Any, values: Any) -> Any:
     """``function(task, value)`` of every model's task and every value, ``(models, starts, ...)``."""
     n_models = jax.tree.leaves(values)[0].shape[0]
-    of_model = lambda task, of_starts: jax.vmap(partial(function, task))(of_starts)  # noqa: E731
+
+    def of_model(task: Task, of_starts: Any) -> Any:
+        return jax.vmap(partial(function, task))(of_starts)
+
     return jax.vmap(of_model, (in_axes, 0), axis_size=n_models)(tasks, values)
 
 

@@ -139,7 +139,7 @@ def _fit_all_numbers(
     # Restarts, and back to the features' own units
     starts = jax.vmap(jax.vmap(start))(labels)
     best = successive_halving(tasks, in_axes, starts, search.max_iter, RULES, momentum())
-    objective = jax.vmap(lambda task, r: r.log_likelihood + task.steps.log_prior(r.params), (in_axes, 0))
+    objective: Any = jax.vmap(lambda task, r: r.log_likelihood + task.steps.log_prior(r.params), (in_axes, 0))
     return jax.vmap(lambda result: restore(result, problem, True))(best), objective(tasks, best.best)
 
 

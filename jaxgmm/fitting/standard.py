@@ -41,7 +41,7 @@ def standard_problem(
     Args:
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
-        ridge: ``()`` relative to the variance of the feature that has least of it, or in standard units squared.
+        ridge: ``()`` relative to the variance of the feature that has least of it, or in units squared of all features.
         prior: in the features' own units.
         structure: the shape that covariances are stored in.
         per_feature: whether each feature has a unit of its own; otherwise one serves all.
@@ -51,6 +51,8 @@ def standard_problem(
     observations = standardise_rows(Observations(x), weights, units)
     if is_relative:
         ridge = _relative_ridge(observations.x, weights, ridge, structure)
+    else:
+        ridge = jnp.asarray(ridge, x.dtype) / units.scale[0] ** 2
     prior = None if prior is None else standardise_prior(prior, units)
     return StandardProblem(observations, weights, ridge, prior, units)
 

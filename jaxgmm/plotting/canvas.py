@@ -10,6 +10,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
+from ..mixture.noise import all_weights
 from ..types import GMMParams
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def arguments(params: GMMParams, x: ArrayLike | None, names: Names) -> tuple[GMM
     """Check what a picture is drawn of: the mixture, its rows, possibly none, and a name for every feature."""
     if x is None:
         params = checks.as_params(params)
-        x = params.means[:0]
+        x = checks.mixture_of(params).means[:0]
     else:
         params, x, _ = checks.arguments(params, x)
     d = x.shape[1]
@@ -57,12 +58,13 @@ def stage(
 
 def marginal(params: GMMParams, features: list[int]) -> GMMParams:
     """The components of positive weight over some of the features, with covariances as matrices."""
-    (k, d), chosen = params.means.shape, np.array(features)
-    blocks = linalg.as_matrices(params.covariances, d)[:, chosen][:, :, chosen]
+    mixture, chosen = checks.mixture_of(params), np.array(features)
+    k, d = mixture.means.shape
+    blocks = linalg.as_matrices(mixture.covariances, d)[:, chosen][:, :, chosen]
     blocks = jnp.broadcast_to(blocks, (k, *blocks.shape[1:]))
-    weights = params.weights[:k]  # without the weight of a noise component
+    weights = all_weights(params)[:k]  # without that of the noise
     alive = np.asarray(weights > 0)
-    return GMMParams(weights[alive], params.means[alive][:, chosen], blocks[alive])
+    return GMMParams(weights[alive], mixture.means[alive][:, chosen], blocks[alive])
 
 
 def axes(ax: Axes | None) -> Axes:

@@ -66,7 +66,7 @@ def density_1d(
     if len(rows):
         values = canvas.finite(rows[:, [feature]])[:, 0]
         ax.hist(values, bins=canvas.bins(values), density=True, color="0.85", edgecolor="white", linewidth=0.5)
-    for component, part in zip(np.flatnonzero(params.weights > 0).tolist(), parts.T, strict=True):
+    for component, part in zip(np.flatnonzero(checks.mixture_of(params).weights > 0).tolist(), parts.T, strict=True):
         ax.plot(grid, part, color=canvas.style(component)["color"], linewidth=1, label=str(component))
     ax.plot(grid, parts.sum(1), color="black", linewidth=1.5, label="mixture")
     ax.set(xlabel=names[feature], ylabel="density")

@@ -7,6 +7,7 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .. import __version__, checks, linalg, plotting
+from ..checks import mixture_of
 from ..files.saved import as_saved_fit
 from ..fitting.selection import Selection
 from ..types import GMMParams
@@ -57,7 +58,7 @@ def page(
         >>> import jax
         >>> import jaxgmm
         >>> x = jaxgmm.datasets.load_faithful().x
-        >>> text = page(jaxgmm.select(jax.random.key(0), x, [2, 3], ["EEE", "EEI"], n_init=2), x)
+        >>> text = page(jaxgmm.select(jax.random.key(0), x, [2, 3], families=["EEE", "EEI"], n_init=8), x)
         >>> text[:15], text.count("<img")
         ('<!DOCTYPE html>', 5)
     """
@@ -145,6 +146,7 @@ def _component_pictures(params: GMMParams, rows: np.ndarray, names: list[str]) -
 
 def _separating_features(params: GMMParams) -> list[int]:
     """The two features with the largest ratio of variance between components to variance within components."""
+    params = mixture_of(params)
     weights, means = np.asarray(params.weights)[:, None], np.asarray(params.means)
     within = (weights * np.broadcast_to(linalg.variances(params.covariances, means.shape[1]), means.shape)).sum(0)
     between = (weights * (means - (weights * means).sum(0)) ** 2).sum(0)

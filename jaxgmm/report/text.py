@@ -11,10 +11,12 @@ import numpy as np
 from jax.typing import ArrayLike
 
 from .. import checks, linalg, plotting
+from ..checks import mixture_of
 from ..covariance.families import Family, letters
 from ..files.saved import FitLike, SavedFit, as_saved_fit
 from ..fitting.criteria import n_parameters
 from ..fitting.selection import Selection
+from ..mixture.noise import all_weights
 from ..types import EMResult, FitResult, Status, describe
 
 _LONGEST_TABLE = 8  # models listed of a search
@@ -184,7 +186,7 @@ def _batch(fit: Any) -> list[Section]:
 
 def _ending(saved: SavedFit) -> Facts:
     """Facts of a fit: its model, its criteria, and why it stopped."""
-    facts = [("model", f"{saved.params.means.shape[0]} components, {saved.family} covariances")]
+    facts = [("model", f"{mixture_of(saved.params).means.shape[0]} components, {saved.family} covariances")]
     for name, value in saved.criteria.items():
         sign = f"; mclust's sign: {-value:.4f}" if name in _IN_MCLUST else ""
         is_likelihood = name == "log_likelihood"
@@ -197,12 +199,12 @@ def _ending(saved: SavedFit) -> Facts:
 
 def _components(saved: SavedFit, most_features: int) -> Section:
     """A table of the components: weight, and mean and standard deviation of each feature."""
-    params, names = saved.params, saved.feature_names
+    params, names = mixture_of(saved.params), saved.feature_names
     listed = names[:most_features]
     means = np.asarray(params.means)
     deviations = np.sqrt(np.broadcast_to(linalg.variances(params.covariances, len(names)), means.shape))
     rows = [["component", "weight", *listed]]
-    for j, weight in enumerate(np.asarray(params.weights).tolist()):
+    for j, weight in enumerate(np.asarray(all_weights(saved.params)).tolist()):
         if j < len(means):
             cells = [f"{mean:.5g} ± {deviation:.4g}" for mean, deviation in zip(means[j], deviations[j], strict=True)]
             rows.append([str(j), f"{weight:.4f}", *cells[: len(listed)]])

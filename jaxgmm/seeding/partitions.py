@@ -139,8 +139,8 @@ def from_labels(
     x: ArrayLike,
     labels: ArrayLike,
     n_components: int,
-    weights: ArrayLike | None = None,
     *,
+    weights: ArrayLike | None = None,
     family: Family = FULL,
     ridge: ArrayLike = 0.0,
 ) -> GMMParams:

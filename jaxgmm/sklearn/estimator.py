@@ -18,18 +18,19 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .. import linalg
 from ..covariance.families import FAMILIES, Family, get_family
-from ..fitting.from_data import restore, standardisation, standardise, standardise_params
-from ..fitting.restarts import Rules, race_of_one
-from ..loop.acceleration import momentum
-from ..loop.driver import Options
+from ..fitting.criteria import parameter_count
+from ..fitting.restarts import Rules, best_of
+from ..fitting.standard import gaussian_task, restore, standard_problem
+from ..loop.accelerators import momentum
 from ..mixture.density import chunk_rows, joint_log_prob
+from ..mixture.units import standardise_params
 from ..steps.maximization import from_responsibilities
 from ..types import FitResult, GMMParams, Status, describe
 from .conversion import as_estimator, as_stored, from_sklearn, type_of
 
 TYPES = ("full", "tied", "diag", "spherical")  # of scikit-learn
 TOL_SHARE = 0.1  # of tol: scikit-learn compares tol with the last gain, jaxgmm with the whole remaining gain
-RULES = Rules(stretch=15, keep=5, width=4)  # fits of scikit-learn seldom take more than fifteen iterations
+RULES = Rules(first=15, keep=5, n_lanes=4)  # fits of scikit-learn seldom take more than fifteen iterations
 FEWEST_ACCELERATED = 20  # max_iter under which, as after a warm start, plain EM runs, whose iterations can be compared
 FEWEST_ROWS = 256  # shorter data are padded to as many rows, which cost no more than one, and share a program
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
@@ -214,8 +215,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         return fitted.sample(n_samples)
 
     def _n_parameters(self) -> int:
-        k, d = self.means_.shape
-        return k - 1 + k * d + get_family(self.covariance_type).n_parameters(k, d)
+        return parameter_count(get_family(self.covariance_type), *self.means_.shape)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
@@ -265,14 +265,13 @@ def _best(
 
     # Standardised rows and starts.
     n_starts, k, d = starts.means.shape
-    scale = standardisation(x, weights, per_feature=False)
-    ridge, tol = jnp.asarray(reg_covar, x.dtype) / scale.scale[0] ** 2, jnp.asarray(tol, x.dtype)
-    problem = standardise(scale, x, weights, ridge, tol, None)
-    starts = jax.vmap(partial(standardise_params, scale=scale))(starts)
+    structure = family.structure(k, d)
+    problem = standard_problem(x, weights, reg_covar, None, structure, per_feature=False, is_relative=False)
+    starts = jax.vmap(partial(standardise_params, units=problem.units))(starts)
 
     # The fit, back in the units of the rows.
-    chunk_size = chunk_rows(min(n_starts, RULES.width or 1) * k, d, x.dtype.itemsize)
-    options = Options(family, accelerate=momentum() if is_accelerated else None, chunk_size=chunk_size)
-    result = race_of_one(starts, problem, max_iter, RULES, options)
-    result = restore(result, scale, weights, sort=False)
+    chunk_size = chunk_rows(min(n_starts, RULES.n_lanes or 1) * k, d, x.dtype.itemsize)
+    task = gaussian_task(problem, family, jnp.asarray(tol, x.dtype), chunk_size)
+    result = best_of(task, starts, max_iter, RULES, momentum() if is_accelerated else None)
+    result = restore(result, problem, sort=False)
     return result, linalg.factorize(result.best.params.covariances, d).inverse

@@ -221,10 +221,10 @@ def test_a_mixture_of_its_own_is_fitted_to_the_rows_of_the_class(x64):
     labels, weights = CLUMPS % 2, np.arange(400) // 4 % 4
     x = np.where(weights == 0, np.nan, LINE)
     options = {"family": "spherical", "n_init": 4, "tol": 1e-12}
-    classifier = fit_classes(KEY, x, labels, weights, n_components=(2, 1), **options)
+    classifier = fit_classes(KEY, x, labels, weights=weights, n_components=(2, 1), **options)
     np.testing.assert_allclose(classifier.priors, [0.5, 0.5])
     for j, k in enumerate((2, 1)):
-        alone = jaxgmm.fit(KEY, x[j::2], k, weights[j::2], **options).best.params
+        alone = jaxgmm.fit(KEY, x[j::2], k, weights=weights[j::2], **options).best.params
         for ours, theirs in zip(classifier.mixtures[j], alone, strict=True):
             assert ours.shape == theirs.shape
             np.testing.assert_allclose(jnp.sort(ours, 0), jnp.sort(theirs, 0), rtol=1e-4)
@@ -247,7 +247,9 @@ def test_cross_validated_error_of_iris(letters, x64):
     family = jaxgmm.get_family(letters)
     for weights in (np.ones(150), np.random.default_rng(3).integers(0, 4, 150)):
         x = np.where(weights[:, None] == 0, np.nan, IRIS)
-        errors, again = (cross_validated_error(KEY, x, SPECIES, weights, family=family, ridge=0.0) for _ in range(2))
+        errors, again = (
+            cross_validated_error(KEY, x, SPECIES, weights=weights, family=family, ridge=0.0) for _ in range(2)
+        )
         np.testing.assert_array_equal(errors, again)
         folds = np.asarray(_folds(jax.random.split(KEY)[0], SPECIES, jnp.asarray(weights), 10))
         for fold, error in enumerate(errors):

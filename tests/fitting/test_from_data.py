@@ -100,7 +100,7 @@ def test_weights_are_repetition_deletion_and_scale_free(dtype):
     # The likelihood is flat at its top: parameters are known to the square root of what it resolves.
     tolerance = 1e-5 if dtype == np.float64 else 15 * np.sqrt(eps(dtype))
     for factor in (1, 7):
-        weighted = jaxgmm.fit(KEY, dirty, 2, factor * weights, tol=1e-12).best
+        weighted = jaxgmm.fit(KEY, dirty, 2, weights=factor * weights, tol=1e-12).best
         assert float(weighted.log_likelihood) == pytest.approx(factor * float(repeated.log_likelihood), rel=tolerance)
         for a, b in zip(weighted.params, repeated.params, strict=True):
             np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
@@ -258,7 +258,7 @@ def test_sampled_rows_seed_large_data():
 def test_composes_with_jit_and_vmap_over_data_sets(x64):
     data = np.stack([blobs(seed=seed) for seed in range(3)])
     keys = jax.random.split(KEY, 3)
-    fit = jax.jit(jax.vmap(lambda key, x, weights: jaxgmm.fit(key, x, 3, weights, n_init=4)))
+    fit = jax.jit(jax.vmap(lambda key, x, weights: jaxgmm.fit(key, x, 3, weights=weights, n_init=4)))
     batch = fit(keys, data, jnp.ones(data.shape[:2]))
     for i in range(3):
         single = jaxgmm.fit(keys[i], data[i], 3, n_init=4)

@@ -31,7 +31,7 @@ def mclust_table(data):
 def search(request):
     """The families that mclust chooses between on its data sets, searched once."""
     with jax.enable_x64(True):
-        return request.param, jaxgmm.select(KEY, DATA[request.param], range(1, 5), ["EEE", "VEV"])
+        return request.param, jaxgmm.select(KEY, DATA[request.param], range(1, 5), families=["EEE", "VEV"])
 
 
 def test_chooses_what_mclust_chooses(search):
@@ -77,7 +77,7 @@ def test_results_are_what_the_table_says(search):
 
 def test_float32_chooses_the_same(search):
     data, selection = search
-    single = jaxgmm.select(KEY, DATA[data].astype(np.float32), range(1, 5), ["EEE", "VEV"])
+    single = jaxgmm.select(KEY, DATA[data].astype(np.float32), range(1, 5), families=["EEE", "VEV"])
     assert (single.family, single.k) == (selection.family, selection.k)
     np.testing.assert_allclose(single.table[:, :2], selection.table[:, :2], atol=0.1)
 
@@ -87,7 +87,9 @@ def test_units_of_single_features_change_no_choice(x64):
     units = {"EEE": np.array([1e-3, 1e4]), "VVI": np.array([1e-3, 1e4]), "VEV": np.array([1e-3, 1e-3])}
     for letters, scale in units.items():
         assert jaxgmm.get_family(letters).scale_equivariant == (letters != "VEV")
-        a, b = (jaxgmm.select(KEY, x, range(1, 5), [letters], n_init=2) for x in (FAITHFUL, FAITHFUL * scale + 7))
+        a, b = (
+            jaxgmm.select(KEY, x, range(1, 5), families=[letters], n_init=8) for x in (FAITHFUL, FAITHFUL * scale + 7)
+        )
         np.testing.assert_allclose(b.table - 2 * len(FAITHFUL) * np.log(scale).sum(), a.table, atol=0.02)
         assert b.k == a.k
 
@@ -95,7 +97,7 @@ def test_units_of_single_features_change_no_choice(x64):
 @pytest.mark.parametrize("criterion", ["icl", "aic", "cv"])
 def test_other_criteria(criterion, x64):
     x = np.r_[blobs(150, k=1), blobs(150, k=1, seed=3) + 12]
-    selection = jaxgmm.select(KEY, x, [1, 2, 3], ["EEE"], criterion=criterion, n_init=2)
+    selection = jaxgmm.select(KEY, x, [1, 2, 3], families=["EEE"], criterion=criterion, n_init=8)
     if criterion == "cv":
         assert selection.table[0, 1] < selection.table[0, 0] - 100
         held_out = float(jaxgmm.log_prob(selection.results["tied", 2].params, x).sum())
@@ -118,7 +120,7 @@ def test_weights_are_repetition_and_deletion(x64):
 
 
 def test_one_feature_has_two_families(x64):
-    selection = jaxgmm.select(KEY, FAITHFUL[:, 1], [1, 2], n_init=1)
+    selection = jaxgmm.select(KEY, FAITHFUL[:, 1], [1, 2], n_init=6)
     assert [family.name for family in selection.families] == ["E", "V"]
     assert selection.k == 2
     assert selection.table[0, 0] == pytest.approx(selection.table[1, 0])  # one component is one model
@@ -128,7 +130,7 @@ def test_a_prior_and_no_random_restarts(x64):
     def prior(x, weights, n_components, family):
         return jaxgmm.default_prior(x, n_components, weights, family=family)
 
-    selection = jaxgmm.select(KEY, FAITHFUL, [2, 3], ["VVV"], n_init=0, prior=prior, max_iter=200)
+    selection = jaxgmm.select(KEY, FAITHFUL, [2, 3], families=["VVV"], n_init=4, prior=prior, max_iter=200)
     assert (selection.failed == 0).all()
     plain = jaxgmm.fit(KEY, FAITHFUL, 2).best
     assert 0 < float(plain.log_likelihood) - selection.log_likelihoods[0, 0] < 1
@@ -159,7 +161,7 @@ def test_families_of_several_features_do_not_exist_in_one():
 
 def test_a_search_without_a_usable_model_says_so(x64):
     with pytest.raises(jaxgmm.FitError, match="none of 1 models"):
-        jaxgmm.select(KEY, np.c_[FAITHFUL, FAITHFUL[:, 0]], [2], ["VVV"], ridge=0, n_init=0)
+        jaxgmm.select(KEY, np.c_[FAITHFUL, FAITHFUL[:, 0]], [2], families=["VVV"], ridge=0, n_init=4)
 
 
 def test_a_spurious_restart_is_reported_and_not_chosen(x64):
