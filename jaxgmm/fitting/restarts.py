@@ -12,8 +12,8 @@ from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
 from ..loop.accelerators import Accelerator
-from ..loop.batching import axes_of, n_lanes_for, run_queue, take
-from ..loop.driver import State, Task, begin, result_of, resume, run
+from ..loop.batching import axes_of, n_lanes_for, run_queue, run_together, take
+from ..loop.driver import State, Task, begin, result_of, resume
 from ..types import EMResult, FitResult, Status, is_usable
 
 
@@ -59,7 +59,10 @@ def successive_halving(
     is_trusted = jnp.tile(jnp.arange(n_starts) < rules.trusted, n_models)
     n_lanes = rules.n_lanes or _lanes(tasks, in_axes, starts)
     by_model = partial(jax.tree.map, lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]))
-    each_start = partial(_of_each_start, tasks, in_axes)
+
+    def each_start(function: Any) -> Any:
+        """``function`` of the tasks and of values for every start, ``(models, starts, ...)``."""
+        return jax.vmap(jax.vmap(function, (None, 0)), (in_axes, 0), axis_size=n_models)
 
     def run_stage(standing: Standing) -> Standing:
         states, stage = standing
@@ -73,14 +76,15 @@ def successive_halving(
         states = run_queue(tasks, in_axes, owner, states, limits[stage], accelerate, n_lanes)
 
         # Quarantine spurious maxima; on to the next stage once nothing is left to run
-        spurious = each_start(_is_spurious, by_model(states.params)).ravel()
+        spurious = each_start(_is_spurious)(tasks, by_model(states.params)).ravel()
         status = jnp.where(spurious & is_usable(states.status), jnp.int32(Status.DEGENERATE), states.status)
         return Standing(states._replace(status=status), jnp.where(to_run.any(), stage, stage + 1))
 
-    first = each_start(partial(begin, history_length=max_iter, accelerate=accelerate), starts)
+    first = each_start(partial(begin, history_length=max_iter, accelerate=accelerate))(tasks, starts)
     first = jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), first)
     states, _ = lax.while_loop(lambda s: s.stage < len(limits), run_stage, Standing(first, jnp.int32(0)))
-    return _best(by_model(states), each_start)
+    states = by_model(states)
+    return _best(states, each_start(result_of)(tasks, states))
 
 
 def _stages(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]:
@@ -98,24 +102,13 @@ def _lanes(tasks: Task, in_axes: Any, starts: Any) -> int:
     return n_lanes_for(n_densities, has_own_rows=bool(jax.tree.leaves(in_axes.observations)))
 
 
-def _of_each_start(tasks: Task, in_axes: Any, function: Any, values: Any) -> Any:
-    """``function(task, value)`` of every model's task and every value, ``(models, starts, ...)``."""
-    n_models = jax.tree.leaves(values)[0].shape[0]
-
-    def of_model(task: Task, of_starts: Any) -> Any:
-        return jax.vmap(partial(function, task))(of_starts)
-
-    return jax.vmap(of_model, (in_axes, 0), axis_size=n_models)(tasks, values)
-
-
 def _is_spurious(task: Task, params: Any) -> Array:
     return jnp.asarray(False) if task.steps.is_spurious is None else task.steps.is_spurious(params)
 
 
-def _best(states: State, each_start: Any) -> FitResult:
-    """The best of each model's starts, of states ``(models, starts, ...)``, and how all of them ended."""
+def _best(states: State, results: EMResult) -> FitResult:
+    """The best of each model's starts, of states and results ``(models, starts, ...)``, and how all of them ended."""
     winner = jnp.argmax(jax.vmap(_ranking)(states.status, states.objective), axis=1)
-    results: EMResult = each_start(result_of, states)
     best = jax.vmap(take)(results, winner)
     return FitResult(best, results.log_likelihood, results.status)
 
@@ -155,7 +148,8 @@ def best_of(task: Task, starts: Any, max_iter: int, rules: Rules, accelerate: Ac
 
 def brief_runs(task: Task, starts: Any, n_iter: int, accelerate: Accelerator | None) -> tuple[EMResult, Array]:
     """Where starts ``(starts, ...)`` get to in a few iterations, and values ``(starts,)`` to compare them by."""
-    states = jax.vmap(lambda start: run(task, begin(task, start, 0, accelerate), n_iter, accelerate))(starts)
+    states = jax.vmap(lambda start: begin(task, start, 0, accelerate))(starts)
+    states = run_together(task, states, n_iter, accelerate)
     spurious = jax.vmap(partial(_is_spurious, task))(states.params)
     status = jnp.where(spurious & is_usable(states.status), jnp.int32(Status.DEGENERATE), states.status)
     results = jax.vmap(partial(result_of, task))(states._replace(status=status))

@@ -87,7 +87,7 @@ def _eliminate_by_blocks(matrices: Array) -> tuple[Array, Array]:
 
         def eliminate_row(index: Array, rows: Array) -> Array:
             above = jnp.where(jnp.arange(BLOCK)[None] < index, rows[:, :, first + index], 0)
-            row = rows[:, index] - jnp.squeeze(matmul(above[:, None], rows), 1)
+            row = rows[:, index] - (above[:, :, None] * rows).sum(1)
             return rows.at[:, index].set(row / jnp.sqrt(row[:, first + index])[:, None])
 
         return lax.dynamic_update_slice_in_dim(result, lax.fori_loop(0, BLOCK, eliminate_row, rows), first, axis=1)

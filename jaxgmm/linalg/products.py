@@ -53,18 +53,15 @@ def safe_divisor(values: Array) -> Array:
 
 def stack_lanes(function: Callable[[Array], Any]) -> Callable[[Array], Any]:
     """Let ``vmap`` call ``function``, of a stack of matrices ``(k, d, d)``, once on the matrices of all its lanes."""
+    of_stack: Any = custom_vmap(function)
 
-    @custom_vmap
-    def of_stack(matrices: Array) -> Any:
-        return function(matrices)
-
-    @of_stack.def_vmap
+    @of_stack.def_vmap  # type: ignore[untyped-decorator]
     def of_lanes(n_lanes: int, _: Any, matrices: Array) -> Any:
         results = of_stack(matrices.reshape(-1, *matrices.shape[2:]))
         results = jax.tree.map(lambda leaf: leaf.reshape(n_lanes, -1, *leaf.shape[1:]), results)
         return results, jax.tree.map(lambda _: True, results)
 
-    return of_stack
+    return cast(Callable[[Array], Any], of_stack)
 
 
 _one_lane_at_a_time = cast(Callable[[Callable[..., Any]], Callable[..., Any]], sequential_vmap)

@@ -20,6 +20,7 @@ class AccelerationState(NamedTuple):
     memory: Any  # the accelerator's own state
 
 
+@partial(jax.jit, static_argnames="accelerate")
 def begin(accelerate: Accelerator, steps: Steps, params: Any) -> AccelerationState:
     """The state before the first step from ``params``."""
     if steps.coordinates is None:

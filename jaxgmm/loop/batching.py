@@ -115,6 +115,15 @@ def n_lanes_for(n_densities: int, has_own_rows: bool) -> int:
     return max(1 if has_own_rows else SHARING, densities // n_densities)
 
 
+def run_together(task: Task, states: State, limit: ArrayLike, accelerate: Accelerator | None) -> State:
+    """Run all states, with a leading axis, on the same task until the last has stopped.
+
+    As a run that has stopped keeps its state by itself, this needs no choice between old and new as ``vmap`` makes.
+    """
+    iterate = jax.vmap(partial(iterate_once, limit, accelerate), (axes_of(task, None), 0))
+    return lax.while_loop(lambda states: is_running(states).any(), partial(iterate, task), states)
+
+
 def run_queue(
     tasks: Task, in_axes: Any, owner: Array, states: State, limit: Any, accelerate: Accelerator | None, n_lanes: int
 ) -> State:
@@ -135,7 +144,7 @@ def run_queue(
     n, is_queued = len(owner), is_running(states)
     n_lanes, n_queued = min(n_lanes, n), is_queued.sum(dtype=jnp.int32)
     queue = jnp.argsort(is_queued)[::-1]  # the last first: in a search over numbers of components they take longest
-    iterate = jax.vmap(lambda task, state: iterate_once(task, limit, accelerate, state), (in_axes, 0))
+    iterate = jax.vmap(partial(iterate_once, limit, accelerate), (in_axes, 0))
 
     def is_busy(lanes: State, places: Array) -> Array:
         return is_running(lanes) & (places < n_queued)

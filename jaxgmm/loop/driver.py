@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ..steps.contract import Steps, allowed_dip, mask_stopped, rounding
+from ..steps.contract import Steps, mask_stopped, penalty, rounding
 from ..types import EMResult, Status
 from . import acceleration
 from .acceleration import AccelerationState
@@ -40,9 +40,9 @@ class State(NamedTuple):
     """What the loop carries: the answer so far with its statistics, and the candidate that is scored next."""
 
     params: Any
-    prepared: Any
     stats: Any
     objective: Array  # () log-likelihood and log prior of params, in nats; -inf before the first E-step
+    penalty: Array  # () what the M-step held against params, in nats, but for rounding
     history: Array  # (max_iter,) objective before each iteration, NaN-padded
     n_iter: Array  # () int, M-steps that led to params
     status: Array  # () int, a Status
@@ -54,7 +54,7 @@ class State(NamedTuple):
 
 def run(task: Task, state: State, limit: ArrayLike, accelerate: Accelerator | None) -> State:
     """Iterate until convergence, a failure, or ``limit`` M-steps in all."""
-    iterate = partial(iterate_once, task, limit, accelerate)
+    iterate = partial(iterate_once, limit, accelerate, task)
     return lax.while_loop(is_running, iterate, state)
 
 
@@ -63,20 +63,35 @@ def is_running(state: State) -> Array:
     return state.status == Status.RUNNING
 
 
-def iterate_once(task: Task, limit: ArrayLike, accelerate: Accelerator | None, state: State) -> State:
+def iterate_once(limit: ArrayLike, accelerate: Accelerator | None, task: Task, state: State) -> State:
     """One iteration: E-step of the candidate, then everything that follows from it."""
-    steps = task.steps
-    prepared = steps.prepare(mask_stopped(is_running(state), state.candidate))
-    stats = steps.expect(prepared, task.observations, task.weights)  # E-step
+    prepared = prepare(task, mask_stopped(is_running(state), state.candidate))
+    stats = e_step(task, prepared)
     return advance(task, state, prepared, stats, limit, accelerate)  # accept or reject, stop, M-step
 
 
+# The parts of an iteration are traced once for all loops of a program: brief runs, restarts, the shapes of a state.
+
+
+@jax.jit
+def prepare(task: Task, params: Any) -> Any:
+    """Factors and constants of parameters, once for all rows."""
+    return task.steps.prepare(params)
+
+
+@jax.jit
+def e_step(task: Task, prepared: Any) -> Any:
+    """Expected sufficient statistics of all rows."""
+    return task.steps.expect(prepared, task.observations, task.weights)
+
+
+@partial(jax.jit, static_argnames="accelerate")
 def advance(
     task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike, accelerate: Accelerator | None
 ) -> State:
     """Accept or reject the candidate, decide whether to stop and why, and make the next candidate."""
     had_stopped, verdict = ~is_running(state), judge(task, state, prepared, stats, limit)
-    state = accept_or_reject(state, verdict, prepared, stats)
+    state = accept_or_reject(state, verdict, stats)
 
     # M-step, from the statistics or from what the accelerator makes of them
     stats, acceleration_state = state.stats, state.acceleration
@@ -98,6 +113,7 @@ class Verdict(NamedTuple):
     is_rejected: Array  # ()
     status: Array  # () int, RUNNING or why to stop
     objective: Array  # () of the candidate, in nats
+    penalty: Array  # () of the candidate, in nats, but for rounding
     gain: Array  # () over the answer so far
     n_iter: Array  # () int, M-steps that led to the candidate
     n_plain: Array  # () int, steps of plain EM in a row, if it is accepted
@@ -113,9 +129,10 @@ def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike)
     # Accept what raises the objective, but for rounding and for what a right M-step may lower it by
     objective = stats.log_likelihood + steps.log_prior(state.candidate)
     gain = objective - state.objective
-    dip = jnp.asarray(allowed_dip(steps, state.prepared, prepared, state.stats), gain.dtype)
+    nats, lost = penalty(steps, prepared, stats)
+    dip = jnp.maximum(state.penalty - penalty(steps, prepared, state.stats)[0], 0)
     may_fall = (state.n_iter == 0) & ~is_start & steps.first_step_may_fall
-    rise = gain + jnp.where(may_fall, jnp.inf, jnp.where(is_start, 0, dip))
+    rise = gain + jnp.where(may_fall, jnp.inf, dip)
     in_general, at_most = rounding(steps, prepared, stats, task.total_weight)
     is_singular = _is_finite(state.candidate) & ~jnp.asarray(steps.is_valid(prepared))
     failure = _first_of(
@@ -135,23 +152,23 @@ def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike)
         ((n_plain >= 2) & has_converged(gain, state.gain, least_gain), Status.CONVERGED),
         (n_iter >= limit, Status.MAX_ITER),
     )
-    return Verdict(is_rejected, status, objective, gain, n_iter, n_plain)
+    return Verdict(is_rejected, status, objective, jnp.asarray(nats - lost, gain.dtype), gain, n_iter, n_plain)
 
 
-def accept_or_reject(state: State, verdict: Verdict, prepared: Any, stats: Any) -> State:
+def accept_or_reject(state: State, verdict: Verdict, stats: Any) -> State:
     """The state after a verdict, but for the next candidate."""
-    accepted = state.candidate, prepared, stats, verdict.objective, verdict.n_iter, verdict.gain, verdict.n_plain
+    accepted = (state.candidate, stats, *verdict[2:])
     is_unknown = jnp.isneginf(state.objective) & is_running(state)  # a start that fails is reported as it was scored
     objective = jnp.where(is_unknown, verdict.objective, state.objective)
-    rejected = state.params, state.prepared, state.stats, objective, state.n_iter, state.gain, state.n_plain
-    params, prepared, stats, objective, n_iter, gain, n_plain = jax.tree.map(
+    rejected = state.params, state.stats, objective, state.penalty, state.gain, state.n_iter, state.n_plain
+    params, stats, objective, held, gain, n_iter, n_plain = jax.tree.map(
         partial(jnp.where, verdict.is_rejected), rejected, accepted
     )
     history = state.history
     if history.size:
         history = history.at[n_iter].set(objective, mode="drop")
     return State(
-        params, prepared, stats, objective, history, n_iter, verdict.status, state.candidate, gain, n_plain,
+        params, stats, objective, held, history, n_iter, verdict.status, state.candidate, gain, n_plain,
         state.acceleration,
     )  # fmt: skip
 
@@ -170,13 +187,13 @@ def _is_finite(params: Any) -> Array:
 def begin(task: Task, start: Any, history_length: int, accelerate: Accelerator | None) -> State:
     """The state before the first E-step; what is not known yet only has its shape."""
     dtype = task.weights.dtype
-    shape = jax.eval_shape(task.steps.prepare, start)
-    stats = jax.eval_shape(task.steps.expect, shape, task.observations, task.weights)
+    shape = jax.eval_shape(prepare, task, start)
+    stats = jax.eval_shape(e_step, task, shape)
     return State(
         params=start,
-        prepared=jax.tree.map(lambda leaf: jnp.ones(leaf.shape, leaf.dtype), shape),
         stats=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), stats),
         objective=jnp.asarray(-jnp.inf, dtype),
+        penalty=jnp.zeros((), dtype),
         history=jnp.full(history_length, jnp.nan, dtype),
         n_iter=jnp.int32(0),
         status=jnp.int32(Status.RUNNING),

@@ -80,8 +80,8 @@ class Steps(NamedTuple):
     is_valid: Callable[[Any], ArrayLike] = always  #: prepared -> () bool: False where a covariance is singular
     rounding: Callable[[Any, Any], tuple[Array, Array]] | None = None
     #: (prepared, stats) -> nats that rounding changes the log-likelihood by: in general, and here at most
-    allowed_dip: Callable[[Any, Any, Any], Array] | None = None
-    #: (prepared before, prepared after, stats before) -> () nats by which a right M-step may lower the objective
+    penalty: Callable[[Any, Any], tuple[Array, Array]] | None = None
+    #: (prepared, stats) -> () nats that the M-step subtracts beside log_prior, as a ridge does, and their rounding
     first_step_may_fall: ArrayLike = False  #: () bool: a start may lie outside of what ``maximize`` returns
     coordinates: Coordinates | None = None  #: for acceleration; None: EM is plain
     is_spurious: Callable[[Any], Array] | None = None  #: params -> () bool: a maximum that restarts should not count
@@ -146,9 +146,13 @@ def rounding(steps: Steps, prepared: Any, stats: Any, total_weight: Array) -> tu
     return nats, nats
 
 
-def allowed_dip(steps: Steps, before: Any, after: Any, stats: Any) -> ArrayLike:
-    """Nats by which a right M-step may lower the objective, ``()``; none where the model does not say."""
-    return 0.0 if steps.allowed_dip is None else steps.allowed_dip(before, after, stats)
+def penalty(steps: Steps, prepared: Any, stats: Any) -> tuple[Any, Any]:
+    """Nats that the M-step subtracts, given the statistics, and their rounding, ``()`` each; none by default.
+
+    As an M-step raises the expected log-likelihood minus the penalty, the log-likelihood may fall by what the penalty
+    falls, and by no more.
+    """
+    return (0.0, 0.0) if steps.penalty is None else steps.penalty(prepared, stats)
 
 
 def rounded_nats(size: Array) -> Array:

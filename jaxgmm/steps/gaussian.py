@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -56,21 +55,21 @@ def gaussian_steps(
         log_prior=Partial(no_prior) if prior is None else Partial(_log_prior, prior),
         is_valid=Partial(density.is_resolved),
         rounding=Partial(_rounding),
-        allowed_dip=Partial(_dip_of_ridge, ridge),
+        penalty=Partial(_penalty_of_ridge, ridge),
         first_step_may_fall=family.constrained,
         coordinates=gaussian_coordinates(ridge),
     )
 
 
 def prepare(params: GMMParams) -> Prepared:
-    """Factors and constants of a mixture, NaN where its weights are no mixing proportions."""
-    return density.prepare(nan_unless_mixture(params))
+    """Factors and constants of a mixture; log-densities are NaN where its weights are no mixing proportions."""
+    prepared = density.prepare(params)
+    return prepared._replace(log_scale=jnp.where(is_mixture(params), prepared.log_scale, jnp.nan))
 
 
-def nan_unless_mixture(params: GMMParams) -> GMMParams:
-    """``params``, or NaN, and so a failure with a name, where the weights are no mixing proportions."""
-    is_mixture = (params.weights >= 0).all() & (abs(params.weights.sum() - 1) < 1e-3)
-    return jax.tree.map(lambda leaf: jnp.where(is_mixture, leaf, jnp.nan), params)
+def is_mixture(params: GMMParams) -> Array:
+    """Whether the weights are mixing proportions, ``()``."""
+    return (params.weights >= 0).all() & (abs(params.weights.sum() - 1) < 1e-3)
 
 
 def _log_prior(prior: Prior, params: GMMParams) -> Array:
@@ -84,16 +83,12 @@ def _rounding(prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
     return rounded_nats(log_likelihood + d * stats.counts.sum()), rounded_nats(log_likelihood + at_most)
 
 
-def _dip_of_ridge(ridge: ArrayLike, before: Prepared, after: Prepared, stats: Stats) -> Array:
-    r"""How far the log-likelihood may fall in a step with a ridge, ``()`` in nats.
-
-    The step maximises Q minus the penalty :math:`\frac{\rho}{2} \sum_j N_j \mathrm{tr} \Sigma_j^{-1}`, so the
-    log-likelihood may fall by what the penalty fell, and by no more. What of that is rounding does not count.
-    """
-    old, new = linalg.trace_inverse(before.factor), linalg.trace_inverse(after.factor)
-    rounded = rounded_nats(linalg.conditioning(before.factor, before.covariances) * old)
-    fallen = jnp.broadcast_to(old - new - rounded, stats.counts.shape)
-    return jnp.maximum(jnp.sum(stats.counts * fallen) * ridge / 2, 0)
+def _penalty_of_ridge(ridge: ArrayLike, prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
+    r"""What the M-step subtracts with a ridge, :math:`\frac{\rho}{2} \sum_j N_j \mathrm{tr} \Sigma_j^{-1}`, in nats."""
+    trace = linalg.trace_inverse(prepared.factor)
+    rounding = rounded_nats(linalg.conditioning(prepared.factor, prepared.covariances) * trace)
+    half = jnp.asarray(ridge, trace.dtype) / 2
+    return half * jnp.sum(stats.counts * trace), half * jnp.sum(stats.counts * rounding)
 
 
 def gaussian_coordinates(ridge: ArrayLike) -> Coordinates:

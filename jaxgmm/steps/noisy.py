@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from .. import linalg
 from ..mixture import density, noise
 from ..types import Noise, NoisyGMMParams, NoisyStats, Observations
-from .contract import Coordinates, Steps, allowed_dip
+from .contract import Coordinates, Steps
 
 
 class PreparedNoisy(NamedTuple):
@@ -57,7 +57,7 @@ def noisy_steps(steps: Steps, concentration: ArrayLike = 1.0) -> Steps:
         log_prior=Partial(_log_prior, steps.log_prior, alpha),
         is_valid=Partial(_is_valid, steps.is_valid),
         rounding=None if steps.rounding is None else Partial(_rounding, steps.rounding),
-        allowed_dip=Partial(_allowed_dip, steps),
+        penalty=None if steps.penalty is None else Partial(_penalty, steps.penalty),
         coordinates=None if inner is None else Coordinates(*map(Partial, (_reference, _encode, _decode), [inner] * 3)),
         is_spurious=None if steps.is_spurious is None else Partial(_is_spurious, steps.is_spurious),
     )
@@ -109,8 +109,8 @@ def _rounding(inner: Any, prepared: PreparedNoisy, stats: NoisyStats) -> tuple[A
     return inner(prepared.mixture, stats.mixture._replace(log_likelihood=stats.log_likelihood))
 
 
-def _allowed_dip(steps: Steps, before: PreparedNoisy, after: PreparedNoisy, stats: NoisyStats) -> ArrayLike:
-    return allowed_dip(steps, before.mixture, after.mixture, stats.mixture)
+def _penalty(inner: Any, prepared: PreparedNoisy, stats: NoisyStats) -> tuple[Array, Array]:
+    return inner(prepared.mixture, stats.mixture)
 
 
 def _is_spurious(inner: Any, params: NoisyGMMParams) -> Array:

@@ -10,9 +10,9 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import FULL, Family, as_family
-from ..types import NoisyGMMParams, Observations, Prior
+from ..types import Observations, Prior
 from .contract import ROWS_PER_CHUNK, Steps, as_steps, chunked
-from .gaussian import gaussian_steps, nan_unless_mixture
+from .gaussian import gaussian_steps, is_mixture
 from .one_step import steps_for
 
 
@@ -89,14 +89,14 @@ def with_e_step(steps: Steps, e_step: Any) -> Steps:
         expect=Partial(_expect_by, Partial(e_step)),
         is_valid=Partial(_of_prepared, steps.is_valid),
         rounding=None if steps.rounding is None else Partial(_of_prepared, steps.rounding),
-        allowed_dip=None if steps.allowed_dip is None else Partial(_of_both_prepared, steps.allowed_dip),
+        penalty=None if steps.penalty is None else Partial(_of_prepared, steps.penalty),
     )
 
 
 def _with_params(prepare: Any, params: Any) -> tuple[Any, Any]:
-    if isinstance(params, NoisyGMMParams):
-        return params._replace(mixture=nan_unless_mixture(params.mixture)), prepare(params)
-    return nan_unless_mixture(params), prepare(params)
+    """The parameters, NaN and so a failure with a name where their weights are no proportions; and prepared."""
+    proper = is_mixture(checks.mixture_of(params))
+    return jax.tree.map(lambda leaf: jnp.where(proper, leaf, jnp.nan), params), prepare(params)
 
 
 def _expect_by(e_step: Any, prepared: tuple[Any, Any], observations: Observations, weights: Array) -> Any:
@@ -105,7 +105,3 @@ def _expect_by(e_step: Any, prepared: tuple[Any, Any], observations: Observation
 
 def _of_prepared(function: Any, prepared: tuple[Any, Any], *others: Any) -> Any:
     return function(prepared[1], *others)
-
-
-def _of_both_prepared(function: Any, before: tuple[Any, Any], after: tuple[Any, Any], stats: Any) -> Any:
-    return function(before[1], after[1], stats)

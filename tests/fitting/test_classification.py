@@ -24,11 +24,10 @@ from sklearn.naive_bayes import GaussianNB
 
 import jaxgmm
 from jaxgmm import FitError, GMMParams
+from jaxgmm.fitting.class_validation import _folds, cross_validated_error
 from jaxgmm.fitting.classification import (
     Classifier,
-    _folds,
     class_probabilities,
-    cross_validated_error,
     fit_classes,
     predict_class,
 )

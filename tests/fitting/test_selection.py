@@ -113,7 +113,7 @@ def test_other_criteria(criterion, x64):
 def test_weights_are_repetition_and_deletion(x64):
     weights = np.arange(len(FAITHFUL)) % 3
     dirty = np.where(weights[:, None] == 0, np.nan, FAITHFUL)
-    arguments = {"n_components": [1, 2], "families": ["VVV"], "n_init": 2}
+    arguments = {"n_components": [1, 2], "families": ["VVV"], "n_init": 8}
     weighted = jaxgmm.select(KEY, dirty, weights=weights, **arguments)
     repeated = jaxgmm.select(KEY, np.repeat(FAITHFUL, weights, axis=0), **arguments)
     np.testing.assert_allclose(weighted.table, repeated.table, atol=0.02)
@@ -126,14 +126,23 @@ def test_one_feature_has_two_families(x64):
     assert selection.table[0, 0] == pytest.approx(selection.table[1, 0])  # one component is one model
 
 
-def test_a_prior_and_no_random_restarts(x64):
-    def prior(x, weights, n_components, family):
-        return jaxgmm.default_prior(x, n_components, weights, family=family)
-
-    selection = jaxgmm.select(KEY, FAITHFUL, [2, 3], families=["VVV"], n_init=4, prior=prior, max_iter=200)
-    assert (selection.failed == 0).all()
+def test_a_prior_is_a_value_or_a_rule_here_and_in_fit(x64):
+    rule = jaxgmm.default_prior
+    options = {"families": ["VVV"], "n_init": 4, "max_iter": 200}
+    by_rule = jaxgmm.select(KEY, FAITHFUL, [2, 3], prior=rule, **options)
+    assert (by_rule.failed == 0).all()
     plain = jaxgmm.fit(KEY, FAITHFUL, 2).best
-    assert 0 < float(plain.log_likelihood) - selection.log_likelihoods[0, 0] < 1
+    assert 0 < float(plain.log_likelihood) - by_rule.log_likelihoods[0, 0] < 1
+    by_value = jaxgmm.select(KEY, FAITHFUL, [2], prior=rule(FAITHFUL, 2), **options)
+    fits = [jaxgmm.fit(KEY, FAITHFUL, 2, prior=prior).best for prior in (rule, rule(FAITHFUL, 2))]
+    for other in (by_value.log_likelihoods[0, 0], *(float(fit.log_likelihood) for fit in fits)):
+        assert float(other) == pytest.approx(by_rule.log_likelihoods[0, 0], abs=1e-3)
+
+
+@pytest.mark.parametrize("n_init", [1, 2, 3])
+def test_few_restarts_are_enough(n_init, x64):
+    selection = jaxgmm.select(KEY, FAITHFUL, [2], families=["EEE"], n_init=n_init)
+    assert selection.table[0, 0] == pytest.approx(2325.2, abs=0.1)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +155,7 @@ def test_a_prior_and_no_random_restarts(x64):
         ({"families": ["VVV", "XYZ"]}, "family: expected one of .*VEV.*, got 'XYZ'"),
         ({"families": ["E"]}, "families: expected some of EII, .* for 2 feature"),
         ({"criterion": "best"}, "criterion: expected one of bic, icl, aic, cv, got 'best'"),
-        ({"n_init": -1}, "n_init: expected at least 0"),
+        ({"n_init": 0}, "n_init: expected at least 1, got 0"),
     ],
 )
 def test_bad_searches_are_named(options, message):

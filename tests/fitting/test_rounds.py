@@ -4,12 +4,14 @@ import numpy as np
 
 import jaxgmm
 from jaxgmm import Status
-from jaxgmm.fitting.selection import Selection, _better, _Found, _where_others_ended
+from jaxgmm.fitting.rounds import better_of, where_others_ended
+from jaxgmm.fitting.search import FamilyModels
+from jaxgmm.fitting.selection import Selection
 
 EEE, VVV, VVI, EEV = (jaxgmm.get_family(name) for name in ("EEE", "VVV", "VVI", "EEV"))
 
 
-def found(objectives, statuses, labels, name="model"):
+def models_of(objectives, statuses, labels, name="model"):
     k = range(len(objectives))
     models = tuple(f"{name} {i}" for i in k)
     columns = (
@@ -20,21 +22,21 @@ def found(objectives, statuses, labels, name="model"):
         np.ones(len(k), int),
         np.zeros(len(k)),
     )
-    return _Found(models, *columns)
+    return FamilyModels(models, *columns)
 
 
-def test_others_follow_by_rank_and_chance_where_there_are_fewer():
-    """A family that no change of units touches begins where such families ended."""
+def test_starts_are_partitions_of_other_families_by_rank_then_random_ones():
+    """A family that a change of one feature's units leaves alone starts only from such families."""
     families, numbers = (EEE, VVV, VVI, EEV), (2, 3)
     table = np.array([[3.0, np.nan], [2.0, 5.0], [1.0, 6.0], [0.0, 7.0]])
     ends = {
-        family: found([0, 0], [0, 0], np.full((2, 5), 10 * row + np.arange(2)[:, None]))
+        family: models_of([0, 0], [0, 0], np.full((2, 5), 10 * row + np.arange(2)[:, None]))
         for row, family in enumerate(families)
     }
     rest = np.zeros_like(table, int)
     selection = Selection("bic", families, numbers, table, table, rest, rest, {})
     chance = np.full((2, 3, 5), -1)
-    labels = _where_others_ended(ends, selection, chance)
+    labels = where_others_ended(ends, numbers, selection.ranking, chance)
     first = {family: labels[family][:, :, 0].tolist() for family in families}
     assert first[EEV] == [[20, 10, 0], [11, 21, -1]]  # EEE came to no usable end with three
     assert first[EEE] == [[20, 10, -1], [11, 21, -1]]
@@ -42,11 +44,11 @@ def test_others_follow_by_rank_and_chance_where_there_are_fewer():
     assert (chance == -1).all()
 
 
-def test_the_better_of_two_rounds_is_kept_and_failures_add_up():
+def test_the_better_model_of_two_rounds_stays_and_failures_add_up():
     labels = np.zeros((3, 4), int)
-    one = found([1.0, 5.0, 9.0], [Status.CONVERGED, Status.CONVERGED, Status.DEGENERATE], labels, "one")
-    other = found([2.0, 4.0, 3.0], [Status.CONVERGED, Status.CONVERGED, Status.MAX_ITER], labels + 1, "other")
-    better = _better(one, other)
+    one = models_of([1.0, 5.0, 9.0], [Status.CONVERGED, Status.CONVERGED, Status.DEGENERATE], labels, "one")
+    other = models_of([2.0, 4.0, 3.0], [Status.CONVERGED, Status.CONVERGED, Status.MAX_ITER], labels + 1, "other")
+    better = better_of(one, other)
     assert better.models == ("other 0", "one 1", "other 2")
     assert better.objectives.tolist() == [2, 5, 3]
     assert better.labels[:, 0].tolist() == [1, 0, 1]
