@@ -16,6 +16,7 @@ autodoc_typehints = "none"  # the docstrings give shapes and units, which the ty
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 napoleon_custom_sections = [("Reference", "References")]
+napoleon_numpy_docstring = False
 napoleon_attr_annotations = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
@@ -26,3 +27,13 @@ html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]  # lines of code have up to 120 characters
 html_title = f"jaxgmm {release}"
+
+
+def setup(app):
+    """Show what stands beside a field as it is; napoleon would take the words before a colon for a type."""
+    app.connect("autodoc-process-docstring", _without_type, priority=400)
+
+
+def _without_type(app, what, name, obj, options, lines):
+    if what in ("attribute", "property") and lines:
+        lines[0] = f": {lines[0]}"
