@@ -183,13 +183,14 @@ def describe(status: Array | int) -> str:
 
 
 def trimmed_history(result: EMResult) -> np.ndarray:
-    """Log-likelihoods along one run, without the padding of ``history`` and with that of the parameters returned.
+    """``history`` of one run without its padding: what EM climbs, before each iteration.
 
     Args:
         result: of one fit, from :func:`jaxgmm.em`.
 
     Returns:
-        ``(n_iter + 1,)`` in nats: before each M-step that led to ``result.params``, and after the last.
+        ``(n_iter + 1,)`` in nats, the last of ``result.params``; where ``max_iter`` was reached, that one is missing.
+        With a prior it is the log-likelihood plus the log prior density.
 
     Raises:
         ValueError: if ``result`` is a batch.
@@ -204,9 +205,7 @@ def trimmed_history(result: EMResult) -> np.ndarray:
     """
     if np.ndim(result.n_iter):
         raise ValueError(f"result: expected one fit, got a batch of shape {np.shape(result.n_iter)}")
-    n_iter = int(result.n_iter)
-    reached = np.asarray(result.log_likelihood)
-    return np.append(np.asarray(result.history)[:n_iter], reached)
+    return np.asarray(result.history)[: int(result.n_iter) + 1]
 
 
 def raise_if_failed(result: EMResult | FitResult) -> EMResult | FitResult:

@@ -45,7 +45,7 @@ def fitting(restarts: int, tol: float) -> Decorator:
         click.option("--columns", metavar="A,B,...", help="Features to use; default all columns."),
         click.option("--weights", metavar="COLUMN", help="Column of row weights."),
         click.option("--restarts", "n_init", type=click.IntRange(1, _MOST), default=restarts,
-                     help="Random starts, of which the best is kept."),
+                     help="Restarts of each model, of which the best is kept."),
         click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of the random starts."),
         click.option("--ridge", type=click.FloatRange(0), default=1e-6,
                      help="Added to covariances, relative to variances."),
@@ -92,5 +92,5 @@ searching = all_of(
     click.option("-k", "--components", type=_numbers, default="1:9", metavar="FIRST:LAST", help="Or 3, or 1,2,4."),
     click.option("--families", type=_families, default="all", metavar="EEE,VVV,...", help="As for fit --covariance."),
     click.option("--criterion", type=click.Choice(CRITERIA), default="bic", help="What the best model has least of."),
-    fitting(restarts=3, tol=1e-5),
+    fitting(restarts=10, tol=1e-5),
 )

@@ -57,7 +57,7 @@ def successive_halving(
     sizes, limits = _stages(n_starts, max_iter, rules)
     owner = jnp.repeat(jnp.arange(n_models), n_starts)
     is_trusted = jnp.tile(jnp.arange(n_starts) < rules.trusted, n_models)
-    n_lanes = rules.n_lanes or _lanes(tasks, in_axes, starts)
+    n_lanes = rules.n_lanes or n_lanes_for(tasks, in_axes, starts, 2)
     by_model = partial(jax.tree.map, lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]))
 
     def each_start(function: Any) -> Any:
@@ -95,11 +95,6 @@ def _stages(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]:
         limits.append(rules.later * limits[-1])
     limits = [*(min(limit, max_iter) for limit in limits[:-1]), max_iter]
     return jnp.array(sizes), jnp.array(limits, jnp.int32)
-
-
-def _lanes(tasks: Task, in_axes: Any, starts: Any) -> int:
-    n_densities = tasks.weights.shape[-1] * jax.tree.leaves(starts)[0].shape[2]
-    return n_lanes_for(n_densities, has_own_rows=bool(jax.tree.leaves(in_axes.observations)))
 
 
 def _is_spurious(task: Task, params: Any) -> Array:

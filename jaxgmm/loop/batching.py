@@ -100,19 +100,24 @@ def _em_batch(
 
     # All runs, through the lanes
     if n_lanes is None:
-        n_densities = tasks.weights.shape[-1] * max(leaf.shape[1] for leaf in jax.tree.leaves(states.params))
-        n_lanes = n_lanes_for(n_densities, has_own_rows=axes[1] is not None)
+        n_lanes = n_lanes_for(tasks, in_axes, states.params, 1)
     states = run_queue(tasks, in_axes, jnp.arange(size), states, max_iter, accelerate, n_lanes)
     return jax.vmap(result_of, (in_axes, 0))(tasks, states)
 
 
-def n_lanes_for(n_densities: int, has_own_rows: bool) -> int:
-    """How many lanes keep the machine busy, each with so many densities of rows under components.
+def n_lanes_for(tasks: Task, in_axes: Any, params: Any, n_leading: int) -> int:
+    """How many lanes keep the machine busy; lanes on the same rows share work.
 
-    Lanes on the same rows share work.
+    Args:
+        tasks: what the runs work on.
+        in_axes: which of its leaves have a leading axis.
+        params: parameters with leading axes; the longest axis behind them counts the components.
+        n_leading: how many leading axes.
     """
+    lengths = [leaf.shape[n_leading] for leaf in jax.tree.leaves(params) if leaf.ndim > n_leading]
     densities = DENSITIES_ON_CPU if jax.default_backend() == "cpu" else DENSITIES_ELSEWHERE
-    return max(1 if has_own_rows else SHARING, densities // n_densities)
+    has_own_rows = bool(jax.tree.leaves(in_axes.observations))
+    return max(1 if has_own_rows else SHARING, densities // (tasks.weights.shape[-1] * max(lengths, default=1)))
 
 
 def run_together(task: Task, states: State, limit: ArrayLike, accelerate: Accelerator | None) -> State:

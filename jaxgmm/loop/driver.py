@@ -189,6 +189,8 @@ def begin(task: Task, start: Any, history_length: int, accelerate: Accelerator |
     dtype = task.weights.dtype
     shape = jax.eval_shape(prepare, task, start)
     stats = jax.eval_shape(e_step, task, shape)
+    if not hasattr(stats, "log_likelihood"):
+        raise TypeError(f"steps.expect: expected statistics with a field log_likelihood, got {type(stats).__name__}")
     return State(
         params=start,
         stats=jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), stats),

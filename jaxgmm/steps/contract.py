@@ -62,7 +62,7 @@ class Steps(NamedTuple):
         ...     throws: jax.Array  # (k,)
         ...     heads: jax.Array  # (k,)
         >>> def expect(bias, heads, weights):
-        ...     joint = heads[:, None] * jnp.log(bias) + (10 - heads[:, None]) * jnp.log1p(-bias) + jnp.log(0.5)
+        ...     joint = jnp.outer(heads, jnp.log(bias)) + jnp.outer(10 - heads, jnp.log1p(-bias)) + jnp.log(0.5)
         ...     responsibilities = weights[:, None] * jax.nn.softmax(joint)
         ...     log_likelihood = (weights * jax.nn.logsumexp(joint, axis=1)).sum()
         ...     return Heads(log_likelihood, 10 * responsibilities.sum(0), heads @ responsibilities)
@@ -78,10 +78,10 @@ class Steps(NamedTuple):
     maximize: Callable[[Any, Any], Any]  #: M-step: (params, stats) -> params
     log_prior: Callable[[Any], ArrayLike] = no_prior  #: params -> () nats that the objective has beside log-likelihood
     is_valid: Callable[[Any], ArrayLike] = always  #: prepared -> () bool: False where a covariance is singular
+    #: (prepared, stats) -> nats that rounding changes the log-likelihood by, in general, and here at most
     rounding: Callable[[Any, Any], tuple[Array, Array]] | None = None
-    #: (prepared, stats) -> nats that rounding changes the log-likelihood by: in general, and here at most
-    penalty: Callable[[Any, Any], tuple[Array, Array]] | None = None
     #: (prepared, stats) -> () nats that the M-step subtracts beside log_prior, as a ridge does, and their rounding
+    penalty: Callable[[Any, Any], tuple[Array, Array]] | None = None
     first_step_may_fall: ArrayLike = False  #: () bool: a start may lie outside of what ``maximize`` returns
     coordinates: Coordinates | None = None  #: for acceleration; None: EM is plain
     is_spurious: Callable[[Any], Array] | None = None  #: params -> () bool: a maximum that restarts should not count

@@ -13,6 +13,7 @@ from jax.custom_batching import custom_vmap
 from jax.tree_util import Partial
 
 from .. import linalg
+from ..checks import as_observations
 from ..mixture import density
 from ..mixture.density import Prepared
 from ..types import Observations, Stats
@@ -29,8 +30,9 @@ def expect_in_chunks(chunk_size: int | None) -> Any:
     return partial(expect, chunk_size)
 
 
-def expect(chunk_size: int | None, prepared: Prepared, observations: Observations, weights: Array) -> Stats:
+def expect(chunk_size: int | None, prepared: Prepared, observations: Any, weights: Array) -> Stats:
     """Expected sufficient statistics, by the kernel that suits the mixture."""
+    observations = as_observations(observations)
     n_densities = len(weights) * len(prepared.offsets)
     centre = _nearby(observations.x)
     if n_densities < MANY_DENSITIES or not natural.is_faster(prepared):

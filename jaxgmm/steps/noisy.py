@@ -9,8 +9,9 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from .. import linalg
+from ..checks import as_observations
 from ..mixture import density, noise
-from ..types import Noise, NoisyGMMParams, NoisyStats, Observations
+from ..types import Noise, NoisyGMMParams, NoisyStats
 from .contract import Coordinates, Steps
 
 
@@ -69,7 +70,8 @@ def _prepare(inner: Any, params: NoisyGMMParams) -> PreparedNoisy:
     return PreparedNoisy(inner(params.mixture), *noise.log_weights(weight), params.noise)
 
 
-def _expect(inner: Any, prepared: PreparedNoisy, observations: Observations, weights: Array) -> NoisyStats:
+def _expect(inner: Any, prepared: PreparedNoisy, observations: Any, weights: Array) -> NoisyStats:
+    observations = as_observations(observations)
     x = jnp.where((weights != 0)[:, None], observations.x, prepared.mixture.centre[None])
 
     # Log-densities of each row under the mixture and under the noise, and their sum

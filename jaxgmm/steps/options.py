@@ -77,6 +77,8 @@ def custom_arguments(params: Any, x: Any, weights: ArrayLike | None) -> tuple[An
         shapes = [leaf.shape for leaf in jax.tree.leaves(observations)]
         raise ValueError(f"x: expected arrays with the rows in front, as many in each, got shapes {shapes}")
     floats = [leaf for leaf in jax.tree.leaves((params, observations)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    if params is not None and not any(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(params)):
+        raise TypeError(f"params: expected at least one array of real numbers, got {params!r}")
     dtype = jnp.result_type(*(leaf.dtype for leaf in floats)) if floats else jax.dtypes.canonicalize_dtype(float)
     like = jnp.zeros(lengths.pop(), dtype)
     return params, observations, checks.as_row_weights(weights, like).astype(dtype)
