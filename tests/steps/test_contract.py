@@ -1,0 +1,206 @@
+"""Every ``Steps`` goes through one table of contract tests: a new model is a new row."""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from problems import blobs, random_params
+
+import jaxgmm
+from jaxgmm import Status
+
+N = 120
+
+
+class Counts(NamedTuple):
+    events: jax.Array
+    exposure: jax.Array
+
+
+class Rates(NamedTuple):
+    weights: jax.Array
+    rates: jax.Array
+
+
+class RateStats(NamedTuple):
+    log_likelihood: jax.Array
+    counts: jax.Array
+    events: jax.Array
+    exposure: jax.Array
+
+
+def expect_rates(params, rows, weights):
+    means = rows.exposure[:, None] * params.rates[None]
+    joint = jnp.log(params.weights)[None] + jax.scipy.stats.poisson.logpmf(rows.events[:, None], means)
+    shares = weights[:, None] * jax.nn.softmax(joint, axis=1)
+    log_likelihood = jnp.sum(weights * jax.nn.logsumexp(joint, axis=1))
+    return RateStats(log_likelihood, shares.sum(0), rows.events @ shares, rows.exposure @ shares)
+
+
+def maximize_rates(params, stats):
+    return Rates(stats.counts / stats.counts.sum(), stats.events / stats.exposure)
+
+
+POISSON = jaxgmm.Steps(prepare=lambda params: params, expect=expect_rates, maximize=maximize_rates)
+
+
+def draw_rates(key, rows, weights, n_components):
+    return Rates(jnp.ones(n_components) / n_components, 10 * jax.random.uniform(key, (n_components,)))
+
+
+def poisson_problem():
+    rng = np.random.default_rng(0)
+    exposure = rng.uniform(1, 5, N)
+    events = rng.poisson(exposure * np.array([0.5, 6.0])[rng.integers(2, size=N)]).astype(float)
+    return (
+        POISSON,
+        Rates(jnp.array([0.5, 0.5]), jnp.array([1.0, 3.0])),
+        Counts(jnp.asarray(events), jnp.asarray(exposure)),
+    )
+
+
+def gaussian_problem(family):
+    ridge = jnp.asarray(1e-6)
+    return jaxgmm.gaussian_steps(family, ridge), random_params(family), jaxgmm.Observations(jnp.asarray(blobs(N)))
+
+
+def noisy_problem():
+    steps, params, rows = gaussian_problem(jaxgmm.FULL)
+    params = jaxgmm.with_noise(params, jaxgmm.box_noise(rows.x), 0.1)
+    return jaxgmm.noisy_steps(steps), params, rows
+
+
+def frozen_problem():
+    steps, params, rows = gaussian_problem(jaxgmm.DIAG)
+    frozen = lambda params, stats: steps.maximize(params, stats)._replace(means=params.means)  # noqa: E731
+    return steps._replace(maximize=frozen, coordinates=None), params, rows
+
+
+PROBLEMS = {
+    "full": lambda: gaussian_problem(jaxgmm.FULL),
+    "spherical": lambda: gaussian_problem(jaxgmm.SPHERICAL),
+    "VEV": lambda: gaussian_problem(jaxgmm.get_family("VEV")),
+    "noisy": noisy_problem,
+    "frozen means": frozen_problem,
+    "Poisson": poisson_problem,
+}
+
+
+@pytest.fixture(params=PROBLEMS)
+def problem(request, x64):
+    return PROBLEMS[request.param]()
+
+
+def part(rows, index):
+    return jax.tree.map(lambda leaf: leaf[index], rows)
+
+
+def test_statistics_add_over_any_split(problem):
+    steps, params, rows = problem
+    prepared, weights = steps.prepare(params), jnp.asarray(np.random.default_rng(1).uniform(size=N))
+    whole = steps.expect(prepared, rows, weights)
+    halves = [steps.expect(prepared, part(rows, s), weights[s]) for s in (slice(None, 50), slice(50, None))]
+    chex.assert_trees_all_close(jax.tree.map(jnp.add, *halves), whole, rtol=1e-9, atol=1e-9)
+
+
+def test_the_objective_never_falls(problem):
+    steps, params, rows = problem
+    result = jaxgmm.em(params, rows, steps=steps, max_iter=60, tol=1e-8)
+    history = jaxgmm.trimmed_history(result)
+    first = 1 if steps.first_step_may_fall else 0  # the start may lie outside of the family
+    assert (np.diff(history)[first:] > -1e-3).all()  # of the order of the ridge
+    assert jaxgmm.is_usable(result.status)
+    stats = steps.expect(steps.prepare(result.params), rows, jnp.ones(N))
+    assert float(result.log_likelihood) == pytest.approx(float(stats.log_likelihood), rel=1e-9)
+
+
+def test_chunks_devices_lanes_and_batches_change_nothing(problem):
+    steps, params, rows = problem
+    options = {"steps": steps, "max_iter": 8, "tol": 0.0}
+    whole = jaxgmm.em(params, rows, **options)
+    in_chunks = jaxgmm.em(params, rows, chunk_size=32, **options)
+    mesh = jax.make_mesh((4,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
+    with jax.set_mesh(mesh):
+        spread = jaxgmm.em(params, jax.device_put(rows, jax.P("rows")), chunk_size=16, **options)
+    stacked = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), params)
+    in_lanes = jaxgmm.em_batch(stacked, rows, n_lanes=2, **options)
+    by_vmap = jax.vmap(lambda start: jaxgmm.em(start, rows, **options))(stacked)
+    for other in (in_chunks, spread, part(in_lanes, 2), part(by_vmap, 1)):
+        assert (other.n_iter, other.status) == (whole.n_iter, whole.status)
+        chex.assert_trees_all_close(other.params, whole.params, rtol=1e-7, atol=1e-9)
+
+
+def test_weight_zero_is_deletion_even_of_nan(problem):
+    steps, params, rows = problem
+    kept = np.arange(N) % 3 > 0
+    is_poisson = isinstance(rows, Counts)  # a model of the user's own sees to NaN by itself
+    dirty = rows if is_poisson else jax.tree.map(lambda leaf: jnp.where(kept[:, None], leaf, jnp.nan), rows)
+    weighted = jaxgmm.em(params, dirty, kept.astype(float), steps=steps, max_iter=5, tol=0.0)
+    deleted = jaxgmm.em(params, part(rows, np.flatnonzero(kept)), steps=steps, max_iter=5, tol=0.0)
+    chex.assert_trees_all_close(weighted.params, deleted.params, rtol=1e-8, atol=1e-10)
+
+
+def test_restarts_of_a_model_of_ones_own():
+    steps, _, rows = poisson_problem()
+    result = jaxgmm.fit(jax.random.key(0), rows, 2, steps=steps, seeding=draw_rates, n_init=6)
+    assert result.statuses.shape == (6,)
+    assert result.best.status == Status.CONVERGED
+    np.testing.assert_allclose(np.sort(result.best.params.rates), [0.5, 6.0], rtol=0.2)
+    again = jaxgmm.fit(jax.random.key(0), rows, 2, steps=steps, start=result.best.params)
+    assert float(again.best.log_likelihood) >= float(result.best.log_likelihood) - 1e-3
+    keys = jax.random.split(jax.random.key(1), 3)
+    many = jax.vmap(lambda key: jaxgmm.fit(key, rows, 2, steps=steps, seeding=draw_rates, n_init=3))(keys)
+    np.testing.assert_allclose(many.best.log_likelihood, float(result.best.log_likelihood), atol=0.05)
+
+
+def test_steps_take_plain_arrays_too():
+    params, x = random_params(jaxgmm.FULL, dtype=np.float32), blobs(N).astype(np.float32)
+    plain = jaxgmm.em(params, x, steps=jaxgmm.gaussian_steps(), max_iter=5)
+    np.testing.assert_allclose(plain.log_likelihood, jaxgmm.em(params, x, max_iter=5).log_likelihood, rtol=1e-5)
+
+
+X = blobs(30).astype(np.float32)
+GMM = random_params(jaxgmm.FULL, dtype=np.float32)
+M_STEP = lambda params, stats: params  # noqa: E731
+E_STEP = lambda params, x, weights: jaxgmm.e_step(params, x, weights)  # noqa: E731
+REFUSED = {
+    "steps and family": (
+        lambda: jaxgmm.em(GMM, X, steps=POISSON, family=jaxgmm.FULL),
+        "steps: expected without family",
+    ),
+    "steps and ridge": (lambda: jaxgmm.em(GMM, X, steps=POISSON, ridge=0.0), "steps: expected without ridge"),
+    "steps and e_step": (lambda: jaxgmm.em(GMM, X, steps=POISSON, e_step=E_STEP), "steps: expected without e_step"),
+    "m_step and ridge": (lambda: jaxgmm.em(GMM, X, m_step=M_STEP, ridge=1.0), "m_step: expected without ridge"),
+    "m_step and family": (lambda: jaxgmm.em(GMM, X, m_step=M_STEP, family=jaxgmm.FULL), "m_step: .* without family"),
+    "e_step and chunks": (
+        lambda: jaxgmm.em(GMM, X, e_step=E_STEP, chunk_size=9),
+        "e_step: .* without chunk_size",
+    ),
+    "fit, steps and prior": (
+        lambda: jaxgmm.fit(jax.random.key(0), X, 2, steps=POISSON, prior=jaxgmm.default_prior),
+        "steps: expected without prior",
+    ),
+    "fit without seeding": (lambda: jaxgmm.fit(jax.random.key(0), X, 2, steps=POISSON), "seeding: expected a function"),
+    "ragged rows": (lambda: jaxgmm.em(GMM, (X, X[:3]), steps=POISSON), "x: expected arrays with the rows in front"),
+    "no coordinates": (
+        lambda: jaxgmm.em(*poisson_problem()[1:], steps=POISSON, accelerate=jaxgmm.acceleration.momentum()),
+        "accelerate: expected None for steps without coordinates",
+    ),
+    "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
+    "no function": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=3)), "steps.expect: expected a function"),
+    "no log-likelihood": (
+        lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=lambda *arguments: arguments)),
+        "steps.expect: expected statistics with a field log_likelihood, got tuple",
+    ),
+    "integers": (lambda: jaxgmm.em(jnp.array(0), X, steps=POISSON), "params: expected at least one array of real"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_does_not_go_together_is_refused(name):
+    call, message = REFUSED[name]
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()
