@@ -41,11 +41,11 @@ def _placed_automatically(array: Array) -> Array:
 
 def as_observations(x: Any, name: str = "x") -> Observations:
     """``x``, an array or :class:`Observations`, as observations of ``(n, d)`` rows; ``(n,)`` means d = 1."""
-    given = x if isinstance(x, Observations) else Observations(x)
-    for field, value in zip(Observations._fields[1:], given[1:], strict=True):
+    observations = x if isinstance(x, Observations) else Observations(x)
+    for field, value in zip(Observations._fields[1:], observations[1:], strict=True):
         if value is not None:
             raise ValueError(f"{name}.{field}: expected None, got an array: this version uses {name}.x alone")
-    rows = as_float_array(given.x, name)
+    rows = as_float_array(observations.x, name)
     if rows.ndim not in (1, 2):
         raise ValueError(f"{name}: expected shape (n, d), or (n,) for one feature, got {rows.shape}")
     if 0 in rows.shape:

@@ -31,7 +31,7 @@ _ACROSS_TWO = (
 
 
 def page(
-    found: Selection,
+    selection: Selection,
     x: ArrayLike,
     weights: ArrayLike | None = None,
     *,
@@ -41,7 +41,7 @@ def page(
     """Write a search as one HTML page that needs no other file: the data, the models tried, and the best of them.
 
     Args:
-        found: from :func:`jaxgmm.select`.
+        selection: from :func:`jaxgmm.select`.
         x: ``(n, d)`` the rows that were searched, or ``(n,)`` for d = 1.
         weights: ``(n,)`` row weights; default one each.
         feature_names: d names; default x1, x2, ...
@@ -65,16 +65,16 @@ def page(
     from jinja2 import Environment, PackageLoader
 
     # Tables.
-    saved = as_saved_fit(found, x, weights, feature_names=feature_names)
+    saved = as_saved_fit(selection, x, weights, feature_names=feature_names)
     names, rows = list(saved.feature_names), np.asarray(checks.as_rows(x))
-    search, ranking, ending, components = display.sections(found, saved, most_features=len(names))
+    search, ranking, ending, components = display.sections(selection, saved, most_features=len(names))
 
     # Chapters: a heading, tables, pictures.
     chapters = [
         ("Data", [_moments(rows, weights, names)], []),
-        ("Search", [search, ranking], [_search_picture(found)]),
-        ("Best model", [ending, components], [_trace_picture(found)]),
-        ("Components and rows", [], list(_component_pictures(found.best.params, rows, names))),
+        ("Search", [search, ranking], [_search_picture(selection)]),
+        ("Best model", [ending, components], [_trace_picture(selection)]),
+        ("Components and rows", [], list(_component_pictures(selection.best.params, rows, names))),
     ]
 
     # The page from its template, in which all text is escaped.

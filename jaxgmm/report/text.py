@@ -34,7 +34,7 @@ class Section(NamedTuple):
 
 
 def summary(
-    found: FitLike,
+    fit: FitLike,
     x: ArrayLike | None = None,
     weights: ArrayLike | None = None,
     *,
@@ -44,7 +44,7 @@ def summary(
     """Describe a fit in text: why it stopped, criteria, and each component's weight, means and standard deviations.
 
     Args:
-        found: from :func:`jaxgmm.em`, :func:`jaxgmm.fit` or :func:`jaxgmm.select`; parameters; or a loaded fit.
+        fit: from :func:`jaxgmm.em`, :func:`jaxgmm.fit` or :func:`jaxgmm.select`; parameters; or a loaded fit.
         x: ``(n, d)`` the rows it was fitted to, or ``(n,)`` for d = 1: they add BIC.
         weights: ``(n,)`` row weights; default one each.
         family: the covariance family, or its name, for which free parameters are counted; by default that of a
@@ -55,7 +55,7 @@ def summary(
         The text; of a batch of fits, how many of them ended in which way.
 
     Raises:
-        TypeError: if ``found`` is none of these.
+        TypeError: if ``fit`` is none of these.
         ValueError: if shapes, family and names do not go together.
 
     Example:
@@ -68,10 +68,10 @@ def summary(
         component  weight     x1     x2
                 0  1.0000  0 ± 2  0 ± 2
     """
-    if _is_batch(found):
-        return text(_batch(found))
+    if _is_batch(fit):
+        return text(_batch(fit))
     data = [] if x is None else [("data", size(checks.as_rows(x)))]
-    return text(sections(found, as_saved_fit(found, x, weights, family=family, feature_names=feature_names), data))
+    return text(sections(fit, as_saved_fit(fit, x, weights, family=family, feature_names=feature_names), data))
 
 
 def sections(fit: FitLike, saved: SavedFit, data: Facts = (), most_features: int = 6) -> list[Section]:
