@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
@@ -88,12 +89,19 @@ def _expect(inner: Any, prepared: PreparedNoisy, observations: Any, weights: Arr
 
 
 def _maximize(inner: Any, alpha: Array, params: NoisyGMMParams, stats: NoisyStats) -> NoisyGMMParams:
-    counts, k = stats.mixture.counts, len(stats.mixture.counts)
-    clean, extra = counts.sum(), alpha.astype(counts.dtype) - 1
-    maximized = inner(params.mixture, stats.mixture)
+    # Components with next to none of all rows, those of the noise included, are dead; so may be the whole mixture
+    counts, dtype = stats.mixture.counts, stats.mixture.counts.dtype
+    least = np.sqrt(np.finfo(dtype).tiny) * (counts.sum() + stats.noise_count)
+    counts, noise_count = (jnp.where(count > least, count, 0) for count in (counts, stats.noise_count))
+    clean = counts.sum()
+    maximized = inner(params.mixture, stats.mixture._replace(counts=counts))
     mixture = jax.tree.map(lambda new, old: jnp.where(clean > 0, new, old), maximized, params.mixture)
-    noise_count = jnp.where(stats.noise_count > 0, stats.noise_count + extra, 0)
-    return NoisyGMMParams(mixture, noise_count / (noise_count + clean + k * extra), params.noise)
+
+    # The noise weight: proportions of all that is alive have one Dirichlet prior
+    extra = alpha.astype(dtype) - 1
+    noise_count = jnp.where(noise_count > 0, noise_count + extra, 0)
+    clean = clean + extra * (counts > 0).sum(dtype=dtype)
+    return NoisyGMMParams(mixture, noise_count / (noise_count + clean), params.noise)
 
 
 def _log_prior(inner: Any, alpha: Array, params: NoisyGMMParams) -> Array:

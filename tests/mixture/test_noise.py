@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from problems import FAMILIES, blobs, eps, oracle_joint, random_params
+from problems import FAMILIES, blobs, eps, oracle_joint, oracle_m_step, random_params
 from scipy.spatial import ConvexHull
 
 import jaxgmm
@@ -19,11 +19,27 @@ def scattered(n_noise=60, seed=0):
     return np.r_[clusters, rng.uniform(-8, 8, (n_noise, 2))]
 
 
+def proportions(params):
+    """The mixing proportions ``(k + 1,)``, that of the noise last."""
+    clean = (1 - params.noise_weight) * params.mixture.weights
+    return np.array([*clean.tolist(), float(params.noise_weight)])
+
+
+def counts_of(stats):
+    return np.array([*stats.mixture.counts.tolist(), float(stats.noise_count)])
+
+
+def halves(x):
+    """A start with noise: two components, left and right."""
+    start = jaxgmm.seeding.from_labels(x, (x[:, 0] > 0).astype(int), 2)
+    return jaxgmm.with_noise(start, jaxgmm.box_noise(x))
+
+
 def oracle_noisy_joint(params, x, volume):
     """Uniform over a region that holds every row."""
-    gaussian = jaxgmm.GMMParams(params.weights[:-1], params.means, params.covariances)
-    noise = np.full((len(x), 1), np.log(np.float64(params.weights[-1])) - np.log(volume))
-    return np.c_[oracle_joint(gaussian, x), noise]
+    weight = np.float64(params.noise_weight)
+    noise = np.full((len(x), 1), np.log(weight) - np.log(volume))
+    return np.c_[np.log1p(-weight) + oracle_joint(params.mixture, x), noise]
 
 
 @pytest.mark.parametrize("region", REGIONS)
@@ -38,8 +54,12 @@ def test_scores_agree_with_the_definition(family, region, dtype):
     labels = joint.argmax(1)
     np.testing.assert_array_equal(jaxgmm.predict(params, x), np.where(labels == 3, -1, labels))
     stats = jaxgmm.e_step(params, x)
-    assert stats.counts.shape == (4,)
-    assert float(stats.counts.sum()) == pytest.approx(len(x), rel=100 * eps(dtype))
+    assert isinstance(stats, jaxgmm.NoisyStats)
+    assert (stats.mixture.counts.shape, stats.noise_count.shape) == ((3,), ())
+    total = stats.mixture.counts.sum() + stats.noise_count
+    assert float(total) == pytest.approx(len(x), rel=100 * eps(dtype))
+    posterior = np.exp(joint - np.logaddexp.reduce(joint, axis=1, keepdims=True)).sum(0)
+    np.testing.assert_allclose(counts_of(stats), posterior, rtol=1e4 * eps(dtype))
     assert float(stats.log_likelihood) == pytest.approx(np.logaddexp.reduce(joint, axis=1).sum(), rel=100 * eps(dtype))
 
 
@@ -52,7 +72,7 @@ def test_outside_the_region_there_is_no_noise(region, x64):
 
 
 @pytest.mark.parametrize("region", REGIONS)
-def test_finds_clusters_under_noise(region, dtype):
+def test_clusters_under_noise_come_back_in_any_units(region, dtype):
     x = scattered().astype(dtype)
     result = jaxgmm.fit(KEY, x, 2, noise=REGIONS[region](x))
     best = result.best
@@ -60,31 +80,158 @@ def test_finds_clusters_under_noise(region, dtype):
     assert isinstance(best.params, jaxgmm.NoisyGMMParams)
     history = np.asarray(best.history)
     assert np.diff(history[~np.isnan(history)]).min() > -1e-3
-    np.testing.assert_allclose(best.params.means, [[2, 2], [-2, -1]], atol=0.15)
-    assert float(best.params.weights[-1]) == pytest.approx(60 / 410, abs=0.03)
+    np.testing.assert_allclose(best.params.mixture.means, [[2, 2], [-2, -1]], atol=0.15)
+    assert float(best.params.mixture.weights.sum()) == pytest.approx(1, abs=10 * eps(dtype))
+    assert float(best.params.noise_weight) == pytest.approx(60 / 410, abs=0.03)
     labels = np.asarray(jaxgmm.predict(best.params, x))
     assert (labels[:350] >= 0).mean() > 0.95
     assert (labels[350:] == -1).mean() > 0.85
     score = float(jaxgmm.e_step(best.params, x).log_likelihood)
     assert score == pytest.approx(float(best.log_likelihood), rel=1e-4)
-    moved = jaxgmm.fit(
-        KEY,
-        (x * [1e3, 1e-3] + [5, 5]).astype(dtype),
-        2,
-        noise=REGIONS[region]((x * [1e3, 1e-3] + [5, 5]).astype(dtype)),
-    )
-    np.testing.assert_allclose(moved.best.params.weights, best.params.weights, atol=2e-3)
+    rescaled = (x * [1e3, 1e-3] + [5, 5]).astype(dtype)
+    moved = jaxgmm.fit(KEY, rescaled, 2, noise=REGIONS[region](rescaled))
+    np.testing.assert_allclose(proportions(moved.best.params), proportions(best.params), atol=2e-3)
 
 
-def test_the_m_step_maximises_the_weights(x64):
+def test_the_m_step_maximises_the_proportions_and_the_moments(x64):
     x = scattered()
-    params = jaxgmm.with_noise(jaxgmm.seeding.from_labels(x, (x[:, 0] > 0).astype(int), 2), jaxgmm.box_noise(x))
+    params = halves(x)
     stats = jaxgmm.e_step(params, x)
     stepped = jaxgmm.m_step(params, stats)
-    np.testing.assert_allclose(stepped.weights, stats.counts / len(x), rtol=1e-12)
+    np.testing.assert_allclose(proportions(stepped), counts_of(stats) / len(x), rtol=1e-12)
+    assert float(stepped.mixture.weights.sum()) == pytest.approx(1, rel=1e-12)
+    responsibilities = np.asarray(jaxgmm.responsibilities(params, x))
+    _, means, covariances = oracle_m_step(jaxgmm.FULL, x, responsibilities[:, :2])
+    np.testing.assert_allclose(stepped.mixture.means, means, rtol=1e-10)
+    np.testing.assert_allclose(stepped.mixture.covariances, covariances, rtol=1e-10)
+    for before, after in zip(params.noise, stepped.noise, strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+def test_em_goes_by_the_m_step_of_the_e_step(x64):
+    x = scattered()
+    params = halves(x)
     result = jaxgmm.em(params, x)
     assert result.status == Status.CONVERGED
     assert isinstance(result.params, jaxgmm.NoisyGMMParams)
+    one = jaxgmm.em(params, x, max_iter=1).params
+    for leaf, other in zip(*map(jax.tree.leaves, (one, jaxgmm.m_step(params, jaxgmm.e_step(params, x)))), strict=True):
+        np.testing.assert_allclose(leaf, other, rtol=1e-12)
+
+
+def test_stats_add_over_rows_and_rows_without_weight_do_not_count(dtype):
+    x = scattered().astype(dtype)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), halves(x))
+    whole = jaxgmm.e_step(params, x)
+    parts = jax.tree.map(jnp.add, jaxgmm.e_step(params, x[:100]), jaxgmm.e_step(params, x[100:]))
+    with_nan = np.r_[x, np.full((5, 2), np.nan, dtype)]
+    masked = jaxgmm.e_step(params, with_nan, np.r_[np.ones(len(x)), np.zeros(5)])
+    for stats in (parts, masked):
+        for leaf, other in zip(*map(jax.tree.leaves, (stats, whole)), strict=True):
+            tolerance = 1e3 * eps(dtype)
+            np.testing.assert_allclose(leaf, other, rtol=tolerance, atol=tolerance * len(x))
+
+
+# ------------------------------------------------------------------------------------------------------------- priors
+
+
+def prior_of(x, concentration):
+    return jaxgmm.default_prior(x, 2)._replace(concentration=jnp.asarray(concentration, x.dtype))
+
+
+def test_a_prior_is_a_dirichlet_on_all_proportions_that_of_the_noise_among_them(x64):
+    x = scattered()
+    params, prior = halves(x), prior_of(x, 30.0)
+    stats = jaxgmm.e_step(params, x)
+    stepped = jaxgmm.m_step(params, stats, prior=prior)
+    np.testing.assert_allclose(proportions(stepped), (counts_of(stats) + 29) / (len(x) + 3 * 29), rtol=1e-12)
+    alone = jaxgmm.m_step(params.mixture, stats.mixture, prior=prior)
+    np.testing.assert_allclose(stepped.mixture.means, alone.means, rtol=1e-12)
+    np.testing.assert_allclose(stepped.mixture.covariances, alone.covariances, rtol=1e-12)
+
+
+@pytest.mark.parametrize("dead", ["component", "noise"])
+def test_a_prior_counts_nothing_for_what_has_no_rows(dead, x64):
+    x = scattered()
+    params, prior = halves(x), prior_of(x, 30.0)
+    if dead == "noise":
+        params = params._replace(noise_weight=jnp.asarray(0.0))
+    else:
+        params = params._replace(mixture=params.mixture._replace(weights=jnp.array([1.0, 0.0])))
+    stats = jaxgmm.e_step(params, x)
+    counts = counts_of(stats)
+    extended = np.where(counts > 0, counts + 29, 0)
+    assert (extended == 0).sum() == 1
+    stepped = proportions(jaxgmm.m_step(params, stats, prior=prior))
+    np.testing.assert_allclose(stepped, extended / extended.sum(), rtol=1e-12)
+
+
+def test_a_fit_with_a_prior_ends_at_a_stationary_point_of_the_log_posterior(x64):
+    x = scattered()
+    prior = prior_of(x, 5.0)
+    result = jaxgmm.em(halves(x), x, prior=prior, tol=1e-14, max_iter=5000)
+    params = result.params
+    history = np.asarray(result.history)
+    assert np.diff(history[~np.isnan(history)]).min() > -1e-9
+
+    def log_posterior(logits, means, covariances):
+        shares = jax.nn.softmax(logits)
+        mixture = jaxgmm.GMMParams(shares[:2] / (1 - shares[2]), means, covariances)
+        density = jaxgmm.log_prob(jaxgmm.NoisyGMMParams(mixture, shares[2], params.noise), x).sum()
+        of_proportions = 4 * jnp.log(shares).sum()
+        without_weights = prior._replace(concentration=jnp.asarray(1.0))
+        return density + of_proportions + jaxgmm.log_prior(mixture, without_weights)
+
+    logits = jnp.log(jnp.asarray(proportions(params)))
+    arguments = (logits, params.mixture.means, params.mixture.covariances)
+    slopes = jax.grad(log_posterior, (0, 1, 2))(*arguments)
+    assert max(float(abs(slope).max()) for slope in slopes) < 2e-3
+    reached = float(log_posterior(*arguments))
+    assert float(history[~np.isnan(history)][-1]) == pytest.approx(reached, rel=1e-12)
+
+
+# ---------------------------------------------------------------------------------------------------------- extremes
+
+
+@pytest.mark.parametrize("weight", [0.0, 1.0])
+def test_gradients_are_finite_at_either_end_of_the_noise_weight(weight, dtype):
+    x = scattered().astype(dtype)
+    params = jax.tree.map(lambda leaf: leaf.astype(dtype), halves(x))
+    params = params._replace(noise_weight=jnp.asarray(weight, dtype))
+    by_score = {}
+    for score in (lambda p, x: jaxgmm.log_prob(p, x).sum(), lambda p, x: jaxgmm.e_step(p, x).log_likelihood):
+        value, by_score[score] = jax.jit(jax.value_and_grad(score, (0, 1)))(params, jnp.asarray(x))
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((value, by_score[score])))
+    reference = jax.grad(lambda mixture: jaxgmm.log_prob(mixture, x).sum())(params.mixture)
+    for slopes, _ in by_score.values():
+        for leaf, other in zip(slopes.mixture, reference, strict=True):
+            np.testing.assert_allclose(leaf, other * (1 - weight), rtol=1e4 * eps(dtype), atol=1e-3)
+
+
+@pytest.mark.parametrize("distance", [30.0, 1e3])
+def test_all_rows_may_be_noise(distance, dtype):
+    """The mixture lies where no row is, so far that its counts underflow, or all but."""
+    x = np.random.default_rng(0).uniform(0, 1, (100, 2)).astype(dtype)
+    mixture = jaxgmm.GMMParams(np.array([0.5, 0.5]), np.full((2, 2), distance), np.stack([np.eye(2)] * 2))
+    start = jaxgmm.with_noise(jaxgmm.GMMParams(*(leaf.astype(dtype) for leaf in mixture)), jaxgmm.box_noise(x), 0.5)
+    stats = jaxgmm.e_step(start, x)
+    assert float(stats.noise_count) == pytest.approx(100, rel=10 * eps(dtype))
+    for prior in (None, prior_of(x, 2.0)):
+        stepped = jaxgmm.m_step(start, stats, prior=prior)
+        result = jaxgmm.em(start, x, prior=prior)
+        assert Status(int(result.status)).is_usable
+        for leaf in jax.tree.leaves((stats, stepped, result.params, result.log_likelihood)):
+            assert np.isfinite(leaf).all()
+        np.testing.assert_allclose(stepped.mixture.covariances, start.mixture.covariances)
+        assert float(stepped.noise_weight) == 1
+        assert (jaxgmm.predict(result.params, x) == -1).all()
+        assert np.isfinite(jaxgmm.responsibilities(result.params, x)).all()
+
+
+def test_a_row_outside_of_the_region_and_far_from_the_mixture_is_a_failure_with_a_name(x64):
+    x = scattered()
+    result = jaxgmm.em(halves(x), np.r_[x, [[1e200, 0.0]]])
+    assert result.status == Status.NON_FINITE
 
 
 def test_counts_as_two_parameters_and_enters_the_criteria(x64):
@@ -121,7 +268,7 @@ def test_composes_with_jit_vmap_and_grad(x64):
     batch = jax.tree.map(lambda leaf: jnp.stack([leaf, leaf]), params)
     np.testing.assert_allclose(jax.vmap(lambda p: jaxgmm.log_prob(p, x))(batch)[1], expected, rtol=1e-12)
     slopes = jax.grad(lambda p: jaxgmm.log_prob(p, x).sum())(params)
-    assert all(np.isfinite(leaf).all() for leaf in slopes[:3])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves((slopes.mixture, slopes.noise_weight)))
 
 
 @pytest.mark.parametrize(
