@@ -183,9 +183,10 @@ def _saved_fit(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Saved
     # Parameters, with a noise component where there is one.
     params = part("params", GMMParams)
     if "noise.lower" in arrays and metadata["jaxgmm_format"] == "1":
-        weight = params.weights[-1]
-        mixture = params._replace(weights=params.weights[:-1] / (1 - weight))
-        params = NoisyGMMParams(mixture, weight, part("noise", Noise))
+        weights, noise_weight = params.weights[:-1], params.weights[-1, ...]
+        shares = weights if weights.sum() > 0 else np.ones_like(weights)  # where all was noise, any shares will do
+        mixture: Any = params._replace(weights=shares / shares.sum())
+        params = NoisyGMMParams(mixture, noise_weight, part("noise", Noise))
     elif "noise.lower" in arrays:
         params = NoisyGMMParams(params, arrays["params.noise_weight"], part("noise", Noise))  # type: ignore[arg-type]
 

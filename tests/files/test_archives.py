@@ -12,12 +12,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-from problems import FAMILIES, random_params
+from problems import FAMILIES, eps, random_params
 from safetensors.numpy import save_file
 
 import jaxgmm
 from jaxgmm.files import archives as io
-from jaxgmm.fitting.from_data import Scale
+from jaxgmm.mixture.units import Scale
 
 PARAMS = jaxgmm.GMMParams(np.array([0.25, 0.75]), np.array([[0.0, 1.0], [2.0, 3.0]]), np.stack([np.eye(2)] * 2))
 SAVED = io.SavedFit(PARAMS, "full", ("a", "b"))
@@ -136,7 +136,7 @@ def test_a_safetensors_file_is_as_documented(tmp_path):
         assert set(file.keys()) == {"params.weights", "params.means", "params.covariances"}
     assert metadata.pop("digest").startswith("sha256:")
     assert metadata == {
-        "jaxgmm_format": "1",
+        "jaxgmm_format": "2",
         "jaxgmm_version": jaxgmm.__version__,
         "family": "full",
         "feature_names": '["a", "b"]',
@@ -145,6 +145,21 @@ def test_a_safetensors_file_is_as_documented(tmp_path):
         "n_iter": "3",
     }
     assert all(f"``{name}``" in io.__doc__ for name in [*metadata, "digest"])
+
+
+def test_noise_in_a_file_is_as_documented(tmp_path):
+    from safetensors import safe_open
+
+    noisy = jaxgmm.with_noise(PARAMS, jaxgmm.box_noise(np.array([[0, 0], [4, 5]], np.float32)), 0.25)
+    io.save(tmp_path / "file", noisy)
+    with safe_open(tmp_path / "file", "numpy") as file:
+        arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    names = [f"params.{field}" for field in ("weights", "means", "covariances", "noise_weight")]
+    assert set(arrays) == {*names, *(f"noise.{field}" for field in jaxgmm.Noise._fields)}
+    assert arrays["params.weights"].tolist() == [0.25, 0.75]
+    assert (arrays["params.noise_weight"].shape, float(arrays["params.noise_weight"])) == ((), 0.25)
+    documented = io.__doc__.replace("``.", "``noise.").replace("``noise.scale", "``standardisation.scale")
+    assert all(f"``{name}``" in documented for name in arrays)
 
 
 @pytest.mark.parametrize(
@@ -168,6 +183,69 @@ def test_what_is_no_fit_is_not_written(container):
         with pytest.raises(TypeError, match="expected a fit, a SavedFit or GMMParams, got"):
             io.save(container, thing)
     assert not container.exists()
+
+
+# ----------------------------------------------------------------------------------------------------- older formats
+
+
+def written_in_format_1(path, saved):
+    """The file of a saved fit as format 1 has it: with noise, ``params.weights`` has one more entry, the noise's."""
+    arrays, metadata = io._content(saved)
+    noise_weight = arrays.pop("params.noise_weight", None)
+    if noise_weight is not None:
+        weights = arrays["params.weights"]
+        arrays["params.weights"] = np.append((1 - noise_weight) * weights, noise_weight).astype(weights.dtype)
+    write(path, arrays, metadata | {"jaxgmm_format": "1", "jaxgmm_version": "0.1.0"})
+
+
+def test_a_file_in_format_1_is_read(container, dtype):
+    params = jaxgmm.GMMParams(*(leaf.astype(dtype) for leaf in PARAMS))
+    saved = SAVED._replace(
+        params=params,
+        criteria={"bic": 2.5},
+        status=jaxgmm.Status.CONVERGED,
+        n_iter=3,
+        standardisation=Scale(np.zeros(2, dtype), np.ones(2, dtype)),
+    )
+    written_in_format_1(container, saved)
+    assert_same(io.load(container), saved)
+
+
+@pytest.mark.parametrize("noise", [jaxgmm.box_noise, jaxgmm.hull_noise])
+@pytest.mark.parametrize("weight", [0.0, 0.2, 1.0])
+def test_noise_in_format_1_is_the_same_mixture(weight, noise, container, dtype):
+    x = np.array([[0, 0], [4, 0], [0, 5], [1, 1]], dtype)
+    params = jaxgmm.GMMParams(*(leaf.astype(dtype) for leaf in PARAMS))
+    saved = io.as_saved_fit(jaxgmm.with_noise(params, noise(x), weight))
+    written_in_format_1(container, saved)
+    read = io.load(container)
+    assert isinstance(read.params, jaxgmm.NoisyGMMParams)
+    assert read._replace(params=None) == saved._replace(params=None)
+    assert {leaf.dtype for leaf in jax.tree.leaves(read.params)} == {np.dtype(dtype)}
+    assert read.params.noise_weight == saved.params.noise_weight
+    if weight < 1:
+        np.testing.assert_allclose(read.params.mixture.weights, params.weights, rtol=10 * eps(dtype))
+    assert read.params.mixture.weights.sum() == pytest.approx(1, abs=10 * eps(dtype))
+    scores, expected = (np.asarray(jaxgmm.log_prob(fit.params, x)) for fit in (read, saved))
+    np.testing.assert_allclose(scores, expected, rtol=100 * eps(dtype))
+    for leaf, other in zip(read.params.noise, saved.params.noise, strict=True):
+        np.testing.assert_array_equal(leaf, other)
+
+
+def test_what_was_read_in_format_1_is_saved_in_format_2(container):
+    saved = io.as_saved_fit(jaxgmm.with_noise(PARAMS, jaxgmm.box_noise(np.array([[0, 0], [4, 5]], np.float32))))
+    written_in_format_1(container, saved)
+    read = io.load(container)
+    io.save(container, read)
+    assert_same(io.load(container), read)
+
+
+def test_an_edited_file_in_format_1_is_refused(container):
+    saved = io.as_saved_fit(jaxgmm.with_noise(PARAMS, jaxgmm.box_noise(np.array([[0, 0], [4, 5]], np.float32))))
+    arrays, metadata = io._content(saved)
+    write(container, arrays, metadata | {"jaxgmm_format": "1", "digest": io._digest(arrays, metadata)}, seal=False)
+    with pytest.raises(ValueError, match=EDITED):
+        io.load(container)
 
 
 # -------------------------------------------------------------------------------------------- files that are no fits
@@ -223,8 +301,8 @@ def test_metadata_that_are_no_consistent_fit_are_refused(changes, container):
 
 @pytest.mark.parametrize("changes", [{}, {"params.weights": None, "params.logits": np.zeros(2)}], ids=["same", "other"])
 def test_a_newer_format_is_named_whatever_it_holds(changes, container):
-    write(container, CONTENT[0] | changes, CONTENT[1] | {"jaxgmm_format": "2"}, seal=False)
-    with pytest.raises(ValueError, match=r"file\..*: expected format 1 or older, got 2; update jaxgmm"):
+    write(container, CONTENT[0] | changes, CONTENT[1] | {"jaxgmm_format": "3"}, seal=False)
+    with pytest.raises(ValueError, match=r"file\..*: expected format 2 or older, got 3; update jaxgmm"):
         io.load(container)
 
 
