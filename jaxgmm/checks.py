@@ -77,7 +77,7 @@ def as_params(params: Any, name: str = "params") -> Any:
         weight = as_float_array(params.noise_weight, f"{name}.noise_weight")
         if weight.shape != ():
             raise ValueError(f"{name}.noise_weight: expected one number, got shape {weight.shape}")
-        return NoisyGMMParams(mixture, weight, _as_noise(params.noise, mixture.means.shape[1]))
+        return NoisyGMMParams(mixture, weight, as_noise(params.noise, mixture.means.shape[1]))
     if not isinstance(params, tuple) or len(params) != 3:
         raise TypeError(f"{name}: expected GMMParams(weights, means, covariances), got {type(params).__name__}")
     params = GMMParams(*(as_float_array(v, f"{name}.{f}") for f, v in zip(GMMParams._fields, params, strict=True)))
@@ -102,7 +102,8 @@ def mixture_of(params: Any) -> GMMParams:
     return params.mixture if isinstance(params, NoisyGMMParams) else params
 
 
-def _as_noise(noise: Any, n_features: int) -> Noise:
+def as_noise(noise: Any, n_features: int) -> Noise:
+    """``noise`` as float arrays, a region of so many features."""
     if not isinstance(noise, Noise):
         raise TypeError(f"noise: expected a Noise (see jaxgmm.box_noise), got {type(noise).__name__}")
     noise = Noise(*(as_float_array(v, f"noise.{f}") for f, v in zip(Noise._fields, noise, strict=True)))

@@ -66,6 +66,17 @@ BAD_FITS = {
         ValueError,
         r"(?s)start.covariances: expected positive definite, got .* for component 1",
     ),
+    "start noise weight": (
+        lambda: fit(start=jaxgmm.NoisyGMMParams(START, np.ones(2), jaxgmm.box_noise(X))),
+        ValueError,
+        r"params.noise_weight: expected one number, got shape \(2,\)",
+    ),
+    "noise": (lambda: fit(noise=3), TypeError, r"noise: expected a Noise \(see jaxgmm.box_noise\)"),
+    "noise features": (
+        lambda: fit(noise=jaxgmm.box_noise(blobs(30, 3))),
+        ValueError,
+        r"noise: expected a region of 2 features, got lower \(3,\)",
+    ),
     "start components": (lambda: fit(start=START, n_components=3), ValueError, r"start: expected 3 components, got 2"),
     "start structure": (
         lambda: fit(start=START, family="diag"),
@@ -94,6 +105,16 @@ BAD_CALLS = {
         lambda: jaxgmm.log_prob(START._replace(means=np.zeros(2)), X),
         ValueError,
         r"params.means: .*\(k, d\), got \(2,\)",
+    ),
+    "noisy mixture": (
+        lambda: jaxgmm.log_prob(jaxgmm.NoisyGMMParams("model", 0.1, jaxgmm.box_noise(X)), X),
+        TypeError,
+        r"params.mixture: expected GMMParams.* got str",
+    ),
+    "noise": (
+        lambda: jaxgmm.log_prob(jaxgmm.NoisyGMMParams(START, 0.1, None), X),
+        TypeError,
+        r"noise: expected a Noise .* got NoneType",
     ),
     "mixing": (
         lambda: jaxgmm.predict(START._replace(weights=np.ones(3)), X),
@@ -138,6 +159,13 @@ BAD_CALLS = {
         r"params.covariances: expected shape \(2, 2\)",
     ),
     "get_family": (lambda: jaxgmm.get_family("VVZ"), ValueError, r"expected one of full.*VEV.*, got 'VVZ'"),
+    "history of a batch": (
+        lambda: jaxgmm.trimmed_history(
+            jaxgmm.EMResult(START, np.ones(3), np.ones((3, 4)), np.ones(3, int), np.ones(3))
+        ),
+        ValueError,
+        r"result: expected one fit, got a batch of shape \(3,\)",
+    ),
     "describe": (lambda: jaxgmm.describe(17), ValueError, r"17 is not a valid Status"),
 }
 

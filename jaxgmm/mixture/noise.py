@@ -174,7 +174,8 @@ def draw(key: Array, noise: Noise, n: int) -> Array:
 
 
 def rescaled(noise: Noise, shift: Array, scale: Array) -> Noise:
-    """The region in units ``(x - shift) / scale``."""
+    """The region in units ``(x - shift) / scale``, checked to be one of as many features."""
+    noise = checks.as_noise(noise, len(shift))
     normals = noise.faces[:, :-1]
     moved = noise.faces[:, -1] + linalg.matmul(normals, shift)
     faces = jnp.concatenate([normals * scale[None], moved[:, None]], axis=1)
