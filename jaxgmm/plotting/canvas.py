@@ -57,13 +57,13 @@ def stage(
 
 
 def marginal(params: GMMParams, features: list[int]) -> GMMParams:
-    """The components of positive weight over some of the features, with covariances as matrices."""
+    """The components of positive weight over some of the features, with covariances as matrices; no noise."""
     mixture, chosen = checks.mixture_of(params), np.array(features)
     k, d = mixture.means.shape
     blocks = linalg.as_matrices(mixture.covariances, d)[:, chosen][:, :, chosen]
     blocks = jnp.broadcast_to(blocks, (k, *blocks.shape[1:]))
     weights = all_weights(params)[:k]  # without that of the noise
-    alive = np.asarray(weights > 0)
+    alive = np.asarray(mixture.weights > 0)
     return GMMParams(weights[alive], mixture.means[alive][:, chosen], blocks[alive])
 
 

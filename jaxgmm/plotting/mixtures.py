@@ -149,8 +149,11 @@ def density(
     ax, params, rows, plane = canvas.stage(params, x, features, names, ax)
     rows, marginal = canvas.finite(rows[:, plane]), canvas.marginal(params, plane)
 
-    # The density that each share of the rows exceeds.
+    # The density that each share of the rows exceeds; there is none where the weight of noise is one.
     at_rows = np.asarray(log_prob(marginal, rows))
+    if not np.isfinite(at_rows).any():
+        canvas.scatter(ax, canvas.sample(rows), color="0.7", s=6)
+        return ax
     shares = {float(np.quantile(at_rows, 1 - share)): f"{100 * share:g} %" for share in levels}
 
     # The density on a grid.

@@ -271,6 +271,50 @@ def test_of_many_rows_a_fixed_sample_is_drawn(monkeypatch):
         assert set(map(tuple, first)) <= set(map(tuple, x[:, :2]))
 
 
+# ------------------------------------------------------------------------------------------------------------- noise
+
+
+def noisy_fit(d):
+    """A fit with a noise component, and the rows that it was fitted to, every seventh of them noise."""
+    x = np.where(np.arange(140)[:, None] % 7, blobs(140, d), np.random.default_rng(2).uniform(-20, 20, (140, d)))
+    start = jaxgmm.seeding.from_labels(x, np.arange(140) % 3, 3, family=jaxgmm.DIAG)
+    noisy = jaxgmm.with_noise(start, jaxgmm.box_noise(x), 0.1)
+    return jaxgmm.em(noisy, x, family=jaxgmm.DIAG, max_iter=20), x
+
+
+@pytest.mark.parametrize("weight", [None, 0.0, 1.0])
+@pytest.mark.parametrize("d", [1, 2, 3])
+def test_every_picture_of_a_fit_with_noise_is_drawn(d, weight):
+    result, x = noisy_fit(d)
+    if weight is not None:
+        result = result._replace(params=result.params._replace(noise_weight=np.float32(weight)))
+    pictures = [(plotting.trace, (result,))]
+    for draw in (plotting.density_1d, *(PLANAR if d > 1 else ())):
+        pictures.append((draw, (result.params, x)))
+    for draw in (plotting.density_1d, *((plotting.classification,) if d > 1 else ())):
+        pictures.append((draw, (result.params,)))
+    for draw, arguments in pictures:
+        rendered(draw(*arguments, ax=axes()).figure)
+    figure = Figure(layout="constrained")
+    plotting.pairs(result.params, x, figure=figure)
+    rendered(figure)
+
+
+def test_a_noise_component_has_no_curve_and_no_ellipse(x64):
+    result, x = noisy_fit(3)
+    params, ax = result.params, axes()
+    *parts, total = plotting.density_1d(params, x, feature=1, ax=ax).lines
+    assert [line.get_label() for line in (*parts, total)] == ["0", "1", "2", "mixture"]
+    weights = (1 - params.noise_weight) * params.mixture.weights
+    assert [integral(line) for line in parts] == pytest.approx(weights.tolist(), abs=1e-3)
+    assert integral(total) == pytest.approx(1 - float(params.noise_weight), abs=1e-3)
+    ax = plotting.classification(params, x, features=PLANE, ax=axes())
+    assert [tuple(e.center) for e in ellipses(ax)] == [tuple(mean) for mean in params.mixture.means[:, PLANE].tolist()]
+    drawn, labels = points(ax), np.asarray(jaxgmm.predict(params, x))
+    assert (labels == -1).any()
+    np.testing.assert_array_equal(drawn["-1"], x[labels == -1][:, PLANE])
+
+
 def start(dtype):
     return jaxgmm.seeding.from_labels(FAITHFUL.astype(dtype), np.digitize(FAITHFUL[:, 0], [3.0, 4.4]), 3)
 

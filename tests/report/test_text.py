@@ -92,6 +92,20 @@ def test_noise_has_a_line_of_its_own():
     assert "0.2000  0 ± 2" in summary(noisy)
 
 
+@pytest.mark.parametrize("d", [1, 2])
+def test_a_fit_with_noise_has_tables_and_a_picture(d):
+    params = GMMParams(PARAMS.weights, PARAMS.means[:, :d], PARAMS.covariances[:, :d])
+    ended = ENDED._replace(params=jaxgmm.with_noise(params, jaxgmm.box_noise(X[:, :d]), 0.2))
+    n_parameters = (1 + 4 + 4 if d == 2 else 1 + 2 + 2) + 2
+    for found in (ended, FOUND._replace(best=ended)):
+        assert facts(summary(found, X[:, :d], family=jaxgmm.DIAG if d == 2 else "V"))["AIC"].startswith(
+            f"{2 * n_parameters + 80:.4f} "
+        )
+        shown = Text(found._repr_html_())
+        assert pixels(shown.images[0])[..., :3].std() > 0.05
+        assert [row[1] for row in shown.rows if row[0] in ("0", "1", "noise")] == ["0.2000", "0.6000", "0.2000"]
+
+
 def test_a_batch_is_counted():
     statuses = np.array([Status.CONVERGED, Status.DEGENERATE, Status.CONVERGED])
     batch = jax.tree.map(lambda leaf: np.stack([leaf] * 3), FOUND)
