@@ -5,7 +5,6 @@ import pytest
 from problems import FAITHFUL, IRIS, blobs, eps, matrices, random_params
 
 import jaxgmm
-from jaxgmm import Status
 
 KEY = jax.random.key(0)
 
@@ -53,7 +52,7 @@ def test_the_log_posterior_never_falls(family, dtype):
     start = jaxgmm.seeding.from_labels(x, np.arange(90) % 3, 3, family=family)
     prior = jaxgmm.default_prior(x, 3, family=family)
     result = jaxgmm.em(start, x, family=family, prior=prior, max_iter=200)
-    assert result.status <= Status.MAX_ITER
+    assert jaxgmm.is_usable(result.status)
     history = np.asarray(result.history, np.float64)
     gains = np.diff(history[~np.isnan(history)])[1:]  # the start need not lie in the family
     assert gains.min() > -100 * eps(dtype) * abs(float(result.log_likelihood))
@@ -84,7 +83,7 @@ def test_keeps_covariances_from_collapsing(dtype):
     x = IRIS.astype(dtype)
     prior = jaxgmm.default_prior(x, 3, family=jaxgmm.DIAG)
     result = jaxgmm.fit(KEY, x, 3, family="diag", ridge=0, prior=prior)
-    assert (np.asarray(result.statuses) <= Status.MAX_ITER).all()
+    assert jaxgmm.is_usable(result.statuses).all()
     assert result.best.params.weights.min() > 0.2
 
 
