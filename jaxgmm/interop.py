@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     import tensorflow_probability.substrates.jax as tfp
 
 
+__all__ = ["from_unconstrained", "to_distrax", "to_numpyro", "to_tfp", "to_unconstrained"]
+
+
 def to_unconstrained(params: GMMParams) -> GMMParams:
     r"""Write a mixture in unconstrained coordinates: any real numbers are a mixture, so gradient steps may move them.
 

@@ -45,7 +45,7 @@ class Observations(NamedTuple):
     x: Array  #: (n, d)
     noise: Array | None = None  #: (n, d, d) or (n, d), covariance or variances of each row's measurement error
     allowed: Array | None = None  #: (n, k) bool, the components that a row may come from
-    lower: Array | None = None  #: (n, d) with upper: an entry is only known to lie between them
+    lower: Array | None = None  #: (n, d), an entry is only known to lie between it and upper
     upper: Array | None = None  #: (n, d)
 
 
@@ -100,7 +100,7 @@ class Status(enum.IntEnum):
 
     @property
     def is_usable(self) -> bool:
-        """Whether the parameters can be used: the fit converged, or was still climbing at ``max_iter``."""
+        """Whether the parameters can be used, as the fit converged or was still climbing at ``max_iter``."""
         return self in (Status.CONVERGED, Status.MAX_ITER)
 
 
@@ -124,7 +124,7 @@ def is_usable(status: Any) -> Any:
 class EMResult(NamedTuple):
     """What :func:`jaxgmm.em` found, and why it stopped."""
 
-    params: Any  #: GMMParams, or of the start's type: the last good iterate, finite where the start was finite
+    params: Any  #: of the type of the start, the last good iterate; finite where the start was finite
     log_likelihood: Array  #: () of params, in nats
     history: Array  #: (max_iter,) log-likelihood of the parameters entering each iteration, NaN-padded
     n_iter: Array  #: () int, M-steps that led to params
@@ -200,7 +200,7 @@ def trimmed_history(result: EMResult) -> np.ndarray:
         >>> import jaxgmm
         >>> start = jaxgmm.GMMParams(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)))
         >>> result = jaxgmm.em(start, jnp.array([1.0, 3.0]))
-        >>> len(trimmed_history(result)) == result.n_iter + 1
+        >>> len(trimmed_history(result)) == int(result.n_iter) + 1
         True
     """
     if np.ndim(result.n_iter):

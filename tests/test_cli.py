@@ -312,6 +312,26 @@ def test_predict_finds_its_columns(names, order, folder, call, model):
     assert call("predict", model, "other.csv") == expected
 
 
+def test_predict_tells_noise_from_components(folder, call, model):
+    params = io.load(model).params
+    with jax.enable_x64(True):
+        noisy = jaxgmm.with_noise(params, jaxgmm.box_noise(np.r_[X, [[40.0, 40.0]]]), 0.1)
+        io.save("noisy.npz", noisy)
+        Path("rows.csv").write_text(table([*X.tolist(), [40.0, 40.0]], ["x1", "x2"]))
+        call("predict", "noisy.npz", "rows.csv", "-o", "out")
+        rows, names = io.read_table("out")
+        expected = jaxgmm.responsibilities(noisy, np.r_[X, [[40.0, 40.0]]])
+    assert names == (
+        "label",
+        "log_density",
+        *(f"responsibility_{j}" for j in range(3)),
+    )  # that of the noise is the last
+    np.testing.assert_array_equal(rows[:, 2:], expected)
+    assert rows[-1, 0] == -1
+    assert rows[-1, -1] == pytest.approx(1)
+    assert np.isfinite(rows[:, 1]).all()
+
+
 def test_a_model_without_names_takes_columns_by_position(folder, call, model):
     expected = call("predict", model, "data.csv")
     io.save("unnamed.npz", io.load(model)._replace(feature_names=("x1", "x2")))

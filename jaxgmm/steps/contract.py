@@ -39,9 +39,12 @@ def always(prepared: Any) -> ArrayLike:
 class Coordinates(NamedTuple):
     """Vectors that acceleration may extrapolate: any vector is a set of statistics that an M-step can take."""
 
-    reference: Callable[[Any], Any]  #: params of the start -> location and units of the coordinates
-    encode: Callable[[Any, Any, Any], Array]  #: (reference, params, stats) -> (p,) of stats; of params if stats is None
-    decode: Callable[[Any, Array, Any, Any], Any]  #: (reference, (p,), params, stats) -> stats
+    #: ``params -> reference``, location and units of the coordinates, from the start
+    reference: Callable[[Any], Any]
+    #: ``(reference, params, stats) -> (p,)`` of the statistics; of the parameters where ``stats`` is None
+    encode: Callable[[Any, Any, Any], Array]
+    #: ``(reference, (p,), params, stats) -> stats``
+    decode: Callable[[Any, Array, Any, Any], Any]
 
 
 class Steps(NamedTuple):
@@ -69,22 +72,30 @@ class Steps(NamedTuple):
         >>> coins = jaxgmm.Steps(
         ...     prepare=lambda bias: bias, expect=expect, maximize=lambda bias, stats: stats.heads / stats.throws)
         >>> result = jaxgmm.em(jnp.array([0.6, 0.5]), jnp.array([5.0, 9.0, 8.0, 4.0, 7.0]), steps=coins, tol=1e-4)
-        >>> result.params.round(2).tolist(), jaxgmm.Status(int(result.status)).name
-        ([0.7900000..., 0.5199999...], 'CONVERGED')
+        >>> [f"{bias:.1f}" for bias in result.params], jaxgmm.Status(int(result.status)).name
+        (['0.8', '0.5'], 'CONVERGED')
     """
 
-    prepare: Callable[[Any], Any]  #: params -> prepared: factors and constants, once for all rows
-    expect: Callable[[Any, Any, Array], Any]  #: E-step: (prepared, observations, weights) -> stats of a block of rows
-    maximize: Callable[[Any, Any], Any]  #: M-step: (params, stats) -> params
-    log_prior: Callable[[Any], ArrayLike] = no_prior  #: params -> () nats that the objective has beside log-likelihood
-    is_valid: Callable[[Any], ArrayLike] = always  #: prepared -> () bool: False where a covariance is singular
-    #: (prepared, stats) -> nats that rounding changes the log-likelihood by, in general, and here at most
+    #: ``params -> prepared``, factors and constants, once for all rows
+    prepare: Callable[[Any], Any]
+    #: ``(prepared, observations, weights) -> stats``, the E-step of a block of rows
+    expect: Callable[[Any, Any, Array], Any]
+    #: ``(params, stats) -> params``, the M-step
+    maximize: Callable[[Any, Any], Any]
+    #: ``params -> ()``, nats that the objective has beside the log-likelihood
+    log_prior: Callable[[Any], ArrayLike] = no_prior
+    #: ``prepared -> ()``, false where a covariance is singular
+    is_valid: Callable[[Any], ArrayLike] = always
+    #: ``(prepared, stats) -> ((), ())``, nats that rounding changes the log-likelihood by, in general and here at most
     rounding: Callable[[Any, Any], tuple[Array, Array]] | None = None
-    #: (prepared, stats) -> () nats that the M-step subtracts beside log_prior, as a ridge does, and their rounding
+    #: ``(prepared, stats) -> ((), ())``, nats that the M-step subtracts beside log_prior, as a ridge does, and rounding
     penalty: Callable[[Any, Any], tuple[Array, Array]] | None = None
-    first_step_may_fall: ArrayLike = False  #: () bool: a start may lie outside of what ``maximize`` returns
-    coordinates: Coordinates | None = None  #: for acceleration; None: EM is plain
-    is_spurious: Callable[[Any], Array] | None = None  #: params -> () bool: a maximum that restarts should not count
+    #: ``()`` bool, whether a start may lie outside of what ``maximize`` returns
+    first_step_may_fall: ArrayLike = False
+    #: for acceleration; with None, EM is plain
+    coordinates: Coordinates | None = None
+    #: ``params -> ()``, true for a maximum that restarts should not count
+    is_spurious: Callable[[Any], Array] | None = None
 
 
 def as_steps(steps: Any) -> Steps:
