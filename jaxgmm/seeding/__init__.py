@@ -12,4 +12,4 @@ from .partitions import nested_partitions as nested_partitions
 from .partitions import random_responsibilities as random_responsibilities
 from .partitions import random_rows as random_rows
 
-__all__ = ["Seeding", "from_labels", "kmeans", "kmeans_plus_plus", "random_responsibilities", "random_rows"]
+__all__ = ["from_labels", "kmeans", "kmeans_plus_plus", "random_responsibilities", "random_rows"]
