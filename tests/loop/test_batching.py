@@ -24,7 +24,7 @@ def entry(tree, index):
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-@pytest.mark.parametrize("n_lanes", [1, 3, 16, 50])
+@pytest.mark.parametrize("n_lanes", [3, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 16, 50))])
 def test_every_run_comes_to_the_end_that_it_has_alone(n_lanes, x64):
     starts, options = starts_for(20), {"family": jaxgmm.DIAG, "max_iter": 60}
     starts = starts._replace(means=starts.means.at[7].set(jnp.nan))
@@ -88,7 +88,7 @@ def test_what_cannot_be_a_batch_is_refused():
         jaxgmm.em_batch(starts, X, family=jaxgmm.DIAG, n_lanes=0)
 
 
-@pytest.mark.parametrize("n_sets", [3, 40])
+@pytest.mark.parametrize("n_sets", [pytest.param(3, marks=pytest.mark.slow), 40])
 def test_fits_of_many_data_sets_are_those_of_one_at_a_time(n_sets, x64, monkeypatch):
     monkeypatch.setattr(batching, "DENSITIES_ON_CPU", 5 * 40 * 2)  # five lanes
     jax.clear_caches()

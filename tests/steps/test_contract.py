@@ -89,7 +89,10 @@ PROBLEMS = {
 }
 
 
-@pytest.fixture(params=PROBLEMS)
+SLOW = ("spherical", "VEV", "frozen means")  # the others have a row of each kind
+
+
+@pytest.fixture(params=[pytest.param(name, marks=pytest.mark.slow if name in SLOW else ()) for name in PROBLEMS])
 def problem(request, x64):
     return PROBLEMS[request.param]()
 
