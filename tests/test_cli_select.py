@@ -141,7 +141,7 @@ def test_pictures_go_by_suffix(name, start, folder, call, searched):
         ("--families full,EEE", "families", [jaxgmm.FULL, jaxgmm.TIED]),
         ("", "criterion", "bic"),
         *[(f"--criterion {name}", "criterion", name) for name in CRITERIA],
-        ("", "n_init", 3),
+        ("", "n_init", 10),
         ("--restarts 5", "n_init", 5),
         ("--seed 4294967295", "seed", 4294967295),
         ("--ridge 0.25", "ridge", 0.25),
