@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .. import checks, linalg
+from ..types import GMMParams as GMMParams
 from ..types import NoisyGMMParams
 from . import noise
 from .density import Params
