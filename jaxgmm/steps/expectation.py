@@ -34,7 +34,6 @@ def expect(chunk_size: int | None, prepared: Prepared, observations: Any, weight
     """Expected sufficient statistics, by the kernel that suits the mixture."""
     observations = as_observations(observations)
     n_densities = len(weights) * len(prepared.offsets)
-    centre = _nearby(observations.x)
     if n_densities < MANY_DENSITIES or not natural.is_faster(prepared):
         return accurate_stats(chunk_size, prepared, prepared.centre, observations, weights)
 

@@ -98,7 +98,7 @@ def _maximize(inner: Any, alpha: Array, params: NoisyGMMParams, stats: NoisyStat
     mixture = jax.tree.map(lambda new, old: jnp.where(clean > 0, new, old), maximized, params.mixture)
 
     # The noise weight: proportions of all that is alive have one Dirichlet prior
-    extra = alpha.astype(dtype) - 1
+    extra = jnp.asarray(alpha, dtype) - 1
     noise_count = jnp.where(noise_count > 0, noise_count + extra, 0)
     clean = clean + extra * (counts > 0).sum(dtype=dtype)
     return NoisyGMMParams(mixture, noise_count / (noise_count + clean), params.noise)
@@ -108,7 +108,7 @@ def _log_prior(inner: Any, alpha: Array, params: NoisyGMMParams) -> Array:
     log_clean, log_noise = noise.log_weights(params.noise_weight)
     n_alive = (params.mixture.weights > 0).sum(dtype=log_clean.dtype)
     logs = jnp.where(jnp.isneginf(log_noise), 0, log_noise) + n_alive * jnp.where(jnp.isneginf(log_clean), 0, log_clean)
-    return inner(params.mixture) + (alpha.astype(logs.dtype) - 1) * logs
+    return inner(params.mixture) + (jnp.asarray(alpha, logs.dtype) - 1) * logs
 
 
 def _is_valid(inner: Any, prepared: PreparedNoisy) -> Array:

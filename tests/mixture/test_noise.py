@@ -283,3 +283,13 @@ def test_composes_with_jit_vmap_and_grad(x64):
 def test_bad_regions_are_named(call, message, x64):
     with pytest.raises(ValueError, match=message):
         call(blobs())
+
+
+def test_fits_with_noise_under_vmap_are_those_of_one_at_a_time():
+    x = np.random.default_rng(0).normal(size=120).astype(np.float32)
+    keys, noise = jax.random.split(jax.random.key(0), 2), jaxgmm.box_noise(x)
+
+    def fit(key):
+        return jaxgmm.fit(key, x, 2, noise=noise, n_init=2, max_iter=20).best.log_likelihood
+
+    np.testing.assert_allclose(jax.vmap(fit)(keys), [float(fit(key)) for key in keys], rtol=1e-5)
