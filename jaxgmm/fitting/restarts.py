@@ -76,9 +76,8 @@ def successive_halving(
         states = run_queue(tasks, in_axes, owner, states, limits[stage], accelerate, n_lanes)
 
         # Quarantine spurious maxima; on to the next stage once nothing is left to run
-        spurious = each_start(_is_spurious)(tasks, by_model(states.params)).ravel()
-        status = jnp.where(spurious & is_usable(states.status), jnp.int32(Status.DEGENERATE), states.status)
-        return Standing(states._replace(status=status), jnp.where(to_run.any(), stage, stage + 1))
+        states = _quarantine(states, each_start(_is_spurious)(tasks, by_model(states.params)).ravel())
+        return Standing(states, jnp.where(to_run.any(), stage, stage + 1))
 
     first = each_start(partial(begin, history_length=max_iter, accelerate=accelerate))(tasks, starts)
     first = jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), first)
@@ -99,6 +98,12 @@ def _stages(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]:
 
 def _is_spurious(task: Task, params: Any) -> Array:
     return jnp.asarray(False) if task.steps.is_spurious is None else task.steps.is_spurious(params)
+
+
+def _quarantine(states: State, spurious: Array) -> State:
+    """The states, DEGENERATE where a usable one is at a spurious maximum."""
+    status = jnp.where(spurious & is_usable(states.status), jnp.int32(Status.DEGENERATE), states.status)
+    return states._replace(status=status)
 
 
 def _best(states: State, results: EMResult) -> FitResult:
@@ -145,10 +150,8 @@ def brief_runs(task: Task, starts: Any, n_iter: int, accelerate: Accelerator | N
     """Where starts ``(starts, ...)`` get to in a few iterations, and values ``(starts,)`` to compare them by."""
     states = jax.vmap(lambda start: begin(task, start, 0, accelerate))(starts)
     states = run_together(task, states, n_iter, accelerate)
-    spurious = jax.vmap(partial(_is_spurious, task))(states.params)
-    status = jnp.where(spurious & is_usable(states.status), jnp.int32(Status.DEGENERATE), states.status)
-    results = jax.vmap(partial(result_of, task))(states._replace(status=status))
-    return results, _ranking(status, states.objective)
+    states = _quarantine(states, jax.vmap(partial(_is_spurious, task))(states.params))
+    return jax.vmap(partial(result_of, task))(states), _ranking(states.status, states.objective)
 
 
 def _ranking(statuses: Array, objectives: Array) -> Array:

@@ -8,11 +8,12 @@ from jax import Array
 from jax.tree_util import Partial
 
 from .. import linalg
+from ..checks import mixture_of
 from ..covariance.families import Family
 from ..loop.driver import Task, task_of
 from ..mixture.units import Scale, restore_params, standardisation, standardise_prior, standardise_rows
 from ..steps.gaussian import gaussian_steps
-from ..steps.noisy import noisy_steps
+from ..steps.one_step import steps_for
 from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Observations, Prior
 from .spurious import is_spurious, spurious_limits
 
@@ -60,9 +61,7 @@ def standard_problem(
 def _relative_ridge(x: Array, weights: Array, ridge: Array, structure: tuple[int, ...]) -> Array:
     """The ridge times the least feature's variance, no less than what can be told from none in this dtype."""
     variances = linalg.einsum("n,nd->d", weights / weights.sum(), x**2)
-    ridge = (
-        ridge * jnp.where(variances > 0, variances, 1).min()
-    )  # in one common unit, small features have less than one
+    ridge = ridge * jnp.where(variances > 0, variances, 1).min()  # less than one where features share a unit
     if len(structure) == 3:  # a matrix can be singular unnoticed, see linalg.is_positive_definite
         ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * x.shape[1] * np.finfo(x.dtype).eps), 0)
     return ridge
@@ -74,9 +73,7 @@ def gaussian_task(
     """EM of a family on a problem, spurious maxima told from others."""
     limits = spurious_limits(problem.observations, problem.weights, problem.ridge)
     steps = gaussian_steps(family, problem.ridge, problem.prior, chunk_size)
-    steps = steps._replace(is_spurious=Partial(is_spurious, limits))
-    if has_noise:
-        steps = noisy_steps(steps, 1.0 if problem.prior is None else problem.prior.concentration)
+    steps = steps_for(has_noise, steps._replace(is_spurious=Partial(is_spurious, limits)), problem.prior)
     return task_of(steps, problem.observations, problem.weights, tol)
 
 
@@ -86,8 +83,7 @@ def restore(result: FitResult, problem: StandardProblem, sort: bool, noise: Nois
     The noise comes back as the caller gave it: there and back, rounding would move its edge over a row.
     """
     best, log_jacobian = result.best, problem.weights.sum() * jnp.log(problem.units.scale).sum()
-    mixture = best.params.mixture if isinstance(best.params, NoisyGMMParams) else best.params
-    params: Any = restore_params(mixture, problem.units)
+    params: Any = restore_params(mixture_of(best.params), problem.units)
     params = _largest_first(params) if sort else params
     if isinstance(best.params, NoisyGMMParams):
         params = NoisyGMMParams(params, best.params.noise_weight, best.params.noise if noise is None else noise)

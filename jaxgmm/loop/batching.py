@@ -4,7 +4,6 @@
 the slowest. Here a run that ends makes room for the next in the queue. Any ``Steps`` will do.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -190,12 +189,7 @@ def take(values: Any, indices: Array) -> Any:
 
 def take_along(in_axes: Any, values: Any, indices: Array) -> Any:
     """Entries of the leading axis of the leaves that have one; the others stay."""
-    return map_stacked(lambda leaf: leaf[indices], in_axes, values)
-
-
-def map_stacked(function: Callable[[Array], Array], in_axes: Any, values: Any) -> Any:
-    """``function`` of the leaves that have a leading axis; the others stay."""
-    choose = lambda axis, leaf: leaf if axis is None else function(leaf)  # noqa: E731
+    choose = lambda axis, leaf: leaf if axis is None else leaf[indices]  # noqa: E731
     return jax.tree.map(choose, in_axes, values, is_leaf=lambda axis: axis is None)
 
 

@@ -157,7 +157,8 @@ def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike)
 
 def accept_or_reject(state: State, verdict: Verdict, stats: Any) -> State:
     """The state after a verdict, but for the next candidate."""
-    accepted = (state.candidate, stats, *verdict[2:])
+    reached = verdict.objective, verdict.penalty, verdict.gain, verdict.n_iter, verdict.n_plain
+    accepted = state.candidate, stats, *reached
     is_unknown = jnp.isneginf(state.objective) & is_running(state)  # a start that fails is reported as it was scored
     objective = jnp.where(is_unknown, verdict.objective, state.objective)
     rejected = state.params, state.stats, objective, state.penalty, state.gain, state.n_iter, state.n_plain

@@ -57,11 +57,11 @@ def noisy_steps(steps: Steps, concentration: ArrayLike = 1.0) -> Steps:
         expect=Partial(_expect, steps.expect),
         maximize=Partial(_maximize, steps.maximize, alpha),
         log_prior=Partial(_log_prior, steps.log_prior, alpha),
-        is_valid=Partial(_is_valid, steps.is_valid),
+        is_valid=Partial(_of_mixture, steps.is_valid),
         rounding=None if steps.rounding is None else Partial(_rounding, steps.rounding),
         penalty=None if steps.penalty is None else Partial(_penalty, steps.penalty),
         coordinates=None if inner is None else Coordinates(*map(Partial, (_reference, _encode, _decode), [inner] * 3)),
-        is_spurious=None if steps.is_spurious is None else Partial(_is_spurious, steps.is_spurious),
+        is_spurious=None if steps.is_spurious is None else Partial(_of_mixture, steps.is_spurious),
     )
 
 
@@ -111,8 +111,8 @@ def _log_prior(inner: Any, alpha: Array, params: NoisyGMMParams) -> Array:
     return inner(params.mixture) + (jnp.asarray(alpha, logs.dtype) - 1) * logs
 
 
-def _is_valid(inner: Any, prepared: PreparedNoisy) -> Array:
-    return inner(prepared.mixture)
+def _of_mixture(inner: Any, value: Any) -> Array:
+    return inner(value.mixture)
 
 
 def _rounding(inner: Any, prepared: PreparedNoisy, stats: NoisyStats) -> tuple[Array, Array]:
@@ -121,10 +121,6 @@ def _rounding(inner: Any, prepared: PreparedNoisy, stats: NoisyStats) -> tuple[A
 
 def _penalty(inner: Any, prepared: PreparedNoisy, stats: NoisyStats) -> tuple[Array, Array]:
     return inner(prepared.mixture, stats.mixture)
-
-
-def _is_spurious(inner: Any, params: NoisyGMMParams) -> Array:
-    return inner(params.mixture)
 
 
 def _reference(inner: Coordinates, params: NoisyGMMParams) -> Any:

@@ -16,9 +16,9 @@ from .gaussian import gaussian_steps
 from .noisy import noisy_steps
 
 
-def steps_for(params: Any, steps: Steps, prior: Prior | None = None) -> Steps:
+def steps_for(has_noise: bool, steps: Steps, prior: Prior | None = None) -> Steps:
     """``steps`` of a Gaussian mixture, for parameters with noise or without."""
-    if not isinstance(params, NoisyGMMParams):
+    if not has_noise:
         return steps
     return noisy_steps(steps, 1.0 if prior is None else prior.concentration)
 
@@ -72,7 +72,9 @@ def e_step(
 
 @partial(jax.jit, static_argnames="chunk_size")
 def _e_step(params: Any, x: Array, weights: Array, chunk_size: int | None) -> Any:
-    steps = steps_for(params, gaussian_steps(chunk_size=chunk_size)._replace(prepare=density.prepare))
+    steps = steps_for(
+        isinstance(params, NoisyGMMParams), gaussian_steps(chunk_size=chunk_size)._replace(prepare=density.prepare)
+    )
     return steps.expect(steps.prepare(params), Observations(x), weights)
 
 
@@ -130,4 +132,6 @@ def m_step(
 
 @partial(jax.jit, static_argnames="family")
 def _m_step(params: Any, stats: Any, ridge: ArrayLike, family: Family, prior: Prior | None) -> Any:
-    return steps_for(params, gaussian_steps(family, ridge, prior), prior).maximize(params, stats)
+    return steps_for(isinstance(params, NoisyGMMParams), gaussian_steps(family, ridge, prior), prior).maximize(
+        params, stats
+    )

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import FULL, Family, as_family
-from ..types import Observations, Prior
+from ..types import NoisyGMMParams, Observations, Prior
 from .contract import ROWS_PER_CHUNK, Steps, as_steps, chunked
 from .gaussian import gaussian_steps, is_mixture
 from .one_step import steps_for
@@ -52,7 +52,7 @@ def model_and_rows(
         as_family(family, mixture)
     ridge = jnp.asarray(checks.non_negative(0.0 if ridge is None else ridge, "ridge"), rows.dtype)
     prior = None if prior is None else checks.as_prior(prior, mixture.means)
-    model = steps_for(params, gaussian_steps(family, ridge, prior, size), prior)
+    model = steps_for(isinstance(params, NoisyGMMParams), gaussian_steps(family, ridge, prior, size), prior)
 
     # A step of the user's own
     if m_step is not None:
