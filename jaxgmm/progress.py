@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 _EVERY = 0.5  # seconds between two looks at the time
+_LINES: list[Any] = []  # that are shown now, the innermost last
 
 
 @contextmanager
@@ -51,8 +52,25 @@ def ticking(**arguments: Any) -> Iterator[Any]:
         # The clock, and the body of the caller.
         thread = threading.Thread(target=tick, daemon=True)
         thread.start()
+        _LINES.append(line)
         try:
             yield line
         finally:
+            _LINES.remove(line)
             done.set()
             thread.join()
+
+
+@contextmanager
+def compiling(program: str) -> Iterator[None]:
+    """Say on the line that is shown, if there is one, that a program is being compiled."""
+    if not _LINES:
+        yield
+        return
+    line = _LINES[-1]
+    before = line.desc
+    line.set_description(f"{before.removesuffix(': ')}, compiling {program}")
+    try:
+        yield
+    finally:
+        line.set_description_str(before)

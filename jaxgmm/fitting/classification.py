@@ -16,6 +16,7 @@ from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.driver import begin, result_of, run, task_of
 from ..mixture.density import Prepared, log_prob
 from ..mixture.units import restore_params
+from ..programs import program
 from ..steps.gaussian import gaussian_steps
 from ..steps.maximization import complete_stats, from_responsibilities
 from ..types import EMResult, GMMParams, Observations, Stats, is_usable, raise_if_failed
@@ -118,7 +119,7 @@ def fit_classes(
     return Classifier(jnp.where(usable, priors, jnp.nan), mixtures)
 
 
-@partial(jax.jit, static_argnames=("family", "max_iter"))
+@program("family", "max_iter")
 def _gaussians(
     x: Array, responsibilities: Array, weights: Array, ridge: Array, tol: Array, family: Family, max_iter: int
 ) -> EMResult:
@@ -186,7 +187,7 @@ def class_probabilities(classifier: Classifier, x: ArrayLike) -> Array:
     return _posterior(priors, jnp.stack([log_prob(mixture, x) for mixture in mixtures], axis=1))
 
 
-@jax.jit
+@program()
 def _posterior(priors: Array, log_densities: Array) -> Array:
     log_priors = jnp.where(priors == 0, -jnp.inf, jnp.log(jnp.where(priors == 0, 1, priors)))
     joint = log_priors[None] + log_densities

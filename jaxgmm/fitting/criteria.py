@@ -8,7 +8,7 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import Family, as_family, family_by_shape
-from ..mixture.density import responsibilities
+from ..mixture.density import log_certainty
 from ..steps.one_step import e_step
 from ..types import GMMParams, NoisyGMMParams
 
@@ -62,9 +62,9 @@ def bic_from(count: Any, log_likelihood: Any, log_n: Any) -> Any:
     return count * log_n - 2 * log_likelihood
 
 
-def log_certainty(params: GMMParams | NoisyGMMParams, x: Array, weights: Array) -> Array:
+def total_log_certainty(params: GMMParams | NoisyGMMParams, x: Array, weights: Array) -> Array:
     """``sum_i w_i log max_j r_ij``, ``()`` in nats: zero where every row surely belongs to one component."""
-    certainty = jnp.log(responsibilities(params, x).max(1))
+    certainty = log_certainty(params, x)
     return jnp.where(weights > 0, weights.astype(certainty.dtype) * certainty, 0).sum()
 
 
@@ -193,7 +193,7 @@ def icl(
     """
     x = checks.as_rows(x)
     weights = checks.as_row_weights(weights, x)
-    return bic(params, x, weights, family=family) - 2 * log_certainty(params, x, weights)
+    return bic(params, x, weights, family=family) - 2 * total_log_certainty(params, x, weights)
 
 
 def _total_weight(x: ArrayLike, weights: ArrayLike | None, like: Array) -> Array:

@@ -1,34 +1,26 @@
-"""Fit a mixture from data alone: standardise, seed, run all restarts in one program, keep the best."""
+"""Fit a mixture from data alone: standardise, seed, run all restarts, keep the best."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax import Array, lax
+from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.accelerators import Accelerator, momentum
-from ..loop.batching import take
-from ..loop.driver import Task, task_of
-from ..mixture.density import chunk_rows
-from ..mixture.noise import rescaled, with_noise
-from ..mixture.units import standardise_params
+from ..loop.driver import task_of
+from ..programs import pad_rows, program
 from ..progress import clock
 from ..seeding import Seeding, kmeans_plus_plus, random_rows
 from ..steps.contract import Steps, as_steps, chunked
 from ..steps.options import custom_arguments, refuse
-from ..types import FitResult, Noise, NoisyGMMParams, Prior, Status, is_usable
-from .compiled import in_haste, program
-from .restarts import Rules, best_of, brief_runs
-from .standard import gaussian_task, restore, standard_problem
-from .starts import draw_in_turn, gaussian_starts, sample_rows
+from ..types import FitResult, Noise
+from .restarts import best_of
+from .stages import RULES, Options, fit_gaussian
+from .starts import draw_in_turn
 
-RULES = Rules(first=50, keep=4, n_lanes=4, later=4)
-ON_SAMPLE = 20  # M-steps on a sample of the rows, where there are many
-LEAD = 2  # one of so many starts is resumed on all rows
-AFTER_SAMPLE = Rules(first=2, keep=3, n_lanes=1)  # many rows keep the machine busy
 SEEDINGS = (kmeans_plus_plus, random_rows)
 
 
@@ -57,7 +49,7 @@ def fit(
 
     The rows are standardised, each feature by itself or all together as the family allows, so that shift and units
     change nothing but the answer's units. All restarts run briefly, on a sample where there are many rows; the best are
-    resumed, ever fewer of them, the last one to convergence (successive halving), all in one program.
+    resumed, ever fewer of them, the last one to convergence (successive halving).
     Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
     spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses to the
     size of the ridge, where the likelihood is unbounded, or that lies on a handful of nearly collinear rows.
@@ -127,27 +119,15 @@ def fit(
     if steps is not None:
         refuse("steps", family=family, ridge=ridge, prior=prior, noise=noise)
         solve: Any = _fit_steps
-        arguments, is_hasty = _custom(x, weights, steps, start, options), False
+        arguments = _custom(x, weights, steps, start, options)
     else:
         family = as_family(get_family(FULL if family is None else family))
         options = options._replace(family=family, seedings=options.seedings or SEEDINGS)
-        solve, arguments = _fit_gaussian, _gaussian(x, weights, start, ridge, prior, noise, options)
-        is_hasty = in_haste(len(arguments[1]) * n_components, (key, arguments))
-    arguments = (key, jnp.asarray(tol, arguments[1].dtype), *arguments)
+        solve, arguments = fit_gaussian, _gaussian(x, weights, start, ridge, prior, noise, options)
+    tol = jnp.asarray(tol, arguments[1].dtype)
     with clock("fitting", progress):
-        result: FitResult = program(solve, (len(arguments),), is_hasty)(*arguments, options)
+        result: FitResult = solve(key, tol, *arguments, options)
         return jax.block_until_ready(result) if progress else result
-
-
-class Options(NamedTuple):
-    """What is static under ``jit``."""
-
-    n_components: int
-    n_init: int
-    seedings: tuple[Seeding, ...]
-    max_iter: int
-    accelerate: Accelerator | None
-    family: Family | None = None
 
 
 def _gaussian(
@@ -171,6 +151,8 @@ def _gaussian(
         prior = prior(x, n_components, weights, family=family)
     if prior is not None:
         prior = checks.as_prior(prior, x[:1])
+    if set(options.seedings) <= set(SEEDINGS):  # functions of the user's own may count rows
+        x, weights = pad_rows((x, weights))
     return x, weights, start, ridge, prior, noise
 
 
@@ -185,59 +167,7 @@ def _custom(x: Any, weights: Any, steps: Any, start: Any, options: Options) -> t
     return observations, weights, chunked(as_steps(steps)), start
 
 
-def _fit_gaussian(
-    key: Array,
-    tol: Array,
-    x: Array,
-    weights: Array,
-    start: Any,
-    ridge: Array,
-    prior: Prior | None,
-    noise: Noise | None,
-    options: Options,
-) -> FitResult:
-    n_components, n_init, seedings, max_iter, accelerate, family = options
-    assert family is not None
-    structure = family.structure(n_components, x.shape[1])
-    problem = standard_problem(x, weights, ridge, prior, structure, family.scale_equivariant)
-
-    # From a given start
-    if start is not None:
-        task = gaussian_task(problem, family, tol, None, isinstance(start, NoisyGMMParams))
-        starts = jax.tree.map(lambda leaf: leaf[None], standardise_params(start, problem.units))
-        return restore(
-            best_of(task, starts, max_iter, RULES, accelerate), problem, False, getattr(start, "noise", None)
-        )
-
-    # From several seedings, of a sample where there are many rows
-    keys = jax.random.split(key, n_init + 1)
-    sample = sample_rows(keys[n_init], problem, n_components)
-    starts = gaussian_starts(keys[:n_init], sample, n_components, family, seedings)
-    if noise is not None:
-        region = rescaled(noise, *problem.units)
-        starts = jax.vmap(lambda params: with_noise(params, region))(starts)
-    chunk_size = chunk_rows(min(n_init, RULES.n_lanes or 1) * n_components, x.shape[1], x.dtype.itemsize)
-    first = gaussian_task(sample, family, tol, chunk_size, noise is not None)
-    if sample is problem:
-        return restore(best_of(first, starts, max_iter, RULES, accelerate), problem, True, noise)
-    task = gaussian_task(problem, family, tol, None, noise is not None)
-    return restore(_after_sample(starts, first, task, max_iter, accelerate), problem, True, noise)
-
-
-def _after_sample(starts: Any, sample: Task, task: Task, max_iter: int, accelerate: Accelerator | None) -> FitResult:
-    """The best of starts that all run briefly on a sample, and of which the better half compete on all rows."""
-    brief, values = brief_runs(sample, starts, ON_SAMPLE, accelerate)
-    _, leading = lax.top_k(values, -(-len(values) // LEAD))
-    result = best_of(task, take(brief.params, leading), max_iter, AFTER_SAMPLE, accelerate)
-    estimates = brief.log_likelihood * task.total_weight / sample.total_weight
-    statuses = jnp.where(is_usable(brief.status), jnp.int32(Status.MAX_ITER), brief.status)
-    return FitResult(
-        best=result.best,
-        log_likelihoods=estimates.at[leading].set(result.log_likelihoods),
-        statuses=statuses.at[leading].set(result.statuses),
-    )
-
-
+@program("options")
 def _fit_steps(
     key: Array, tol: Array, observations: Any, weights: Array, steps: Steps, start: Any, options: Options
 ) -> FitResult:

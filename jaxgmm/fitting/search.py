@@ -14,11 +14,12 @@ from jax import Array, lax
 
 from ..covariance.families import Family, one_of
 from ..loop.accelerators import momentum
-from ..mixture.density import chunk_rows, log_prob, responsibilities
+from ..mixture.density import chunk_rows, log_prob, predict
 from ..mixture.units import standardise_prior
+from ..programs import program
 from ..steps.maximization import from_responsibilities
 from ..types import EMResult, FitResult, GMMParams, Prior, is_usable
-from .criteria import aic_from, bic_from, log_certainty
+from .criteria import aic_from, bic_from, total_log_certainty
 from .restarts import Rules, successive_halving
 from .standard import StandardProblem, gaussian_task, restore, standard_problem
 
@@ -55,7 +56,9 @@ CRITERIA = {
     criterion.name: criterion
     for criterion in (
         Criterion("bic", lambda count, log_likelihood, log_n, _: bic_from(count, log_likelihood, log_n)),
-        Criterion("icl", lambda count, log_lik, log_n, term: bic_from(count, log_lik, log_n) - 2 * term, log_certainty),
+        Criterion(
+            "icl", lambda count, log_lik, log_n, term: bic_from(count, log_lik, log_n) - 2 * term, total_log_certainty
+        ),
         Criterion("aic", lambda count, log_likelihood, log_n, _: aic_from(count, log_likelihood)),
         Criterion("cv", lambda count, log_likelihood, log_n, term: -2 * term, is_held_out=True),
     )
@@ -96,7 +99,7 @@ class FamilyModels(NamedTuple):
     terms: Array  # (K,) of the criterion
 
 
-@partial(jax.jit, static_argnums=3)
+@program("search")
 def search_family(data: Data, labels: Array, which: Array, search: Search) -> FamilyModels:
     """The best of all starts for each number of components, of the family at the place ``which``.
 
@@ -108,7 +111,7 @@ def search_family(data: Data, labels: Array, which: Array, search: Search) -> Fa
     """
     fit = partial(_fit_all_numbers, data, labels, which, search)
     (best, _, statuses), objectives = fit(data.weights)
-    clusters = lax.map(lambda params: responsibilities(params, data.x[data.sample]).argmax(1), best.params)
+    clusters = lax.map(lambda params: predict(params, data.x[data.sample]), best.params)
     models = tuple(_model(best, index, number) for index, number in enumerate(search.numbers))
     failed = (~is_usable(statuses)).sum(1)
     terms = _terms(data, search, fit, best)

@@ -17,13 +17,17 @@ from .standard import StandardProblem
 SAMPLE_ROWS = 8192  # rows that seeding looks at, at most unless components are many
 
 
-def sample_rows(key: Array, problem: StandardProblem, n_components: int) -> StandardProblem:
-    """The problem on rows drawn by weight, where there are many."""
-    weights, d = problem.weights, problem.observations.x.shape[1]
+def sample_size(n: int, n_components: int, n_features: int) -> int | None:
+    """How many of n rows seeding looks at; None for all."""
     most = max(SAMPLE_ROWS, 32 * n_components)
-    if len(weights) <= most:
-        return problem
-    size = int(np.clip(32 * n_components * d, SAMPLE_ROWS // 2, most))  # few parameters need fewer
+    if n <= most:
+        return None
+    return int(np.clip(32 * n_components * n_features, SAMPLE_ROWS // 2, most))  # few parameters need fewer
+
+
+def sample_rows(key: Array, problem: StandardProblem, size: int) -> StandardProblem:
+    """The problem on ``size`` rows drawn by weight."""
+    weights = problem.weights
     drawn = jax.random.choice(key, len(weights), (size,), p=weights / weights.sum())
     return problem._replace(observations=take(problem.observations, drawn), weights=jnp.ones(size, weights.dtype))
 

@@ -14,6 +14,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks
+from ..programs import program
 from ..steps.contract import Steps
 from ..steps.options import model_and_rows
 from ..types import EMResult
@@ -81,10 +82,11 @@ def em_batch(
     model = jax.vmap(as_model, axes, (None, *axes))(params, x, weights)
     tol = jnp.asarray(checks.non_negative(tol, "tol"), model[-1].dtype)
     n_lanes = None if n_lanes is None else checks.as_integer(n_lanes, "n_lanes", 1)
-    return _em_batch(*model, tol, axes, sizes.pop(), n_lanes, checks.as_integer(max_iter, "max_iter", 0), accelerate)
+    max_iter = checks.as_integer(max_iter, "max_iter", 0)
+    return _em_batch(*model, tol, axes, sizes.pop(), n_lanes, max_iter, accelerate)  # type: ignore[call-arg]
 
 
-@partial(jax.jit, static_argnames=("axes", "size", "n_lanes", "max_iter", "accelerate"))
+@program("axes", "size", "n_lanes", "max_iter", "accelerate")
 def _em_batch(
     steps: Steps, params: Any, observations: Any, weights: Array, tol: Array,
     axes: tuple[int | None, ...], size: int, n_lanes: int | None, max_iter: int, accelerate: Accelerator | None,

@@ -1,16 +1,15 @@
 """``em``: the loop from a given start, with the model that the arguments say."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import Family
+from ..programs import pad_rows, program
 from ..steps.contract import Steps
 from ..steps.options import model_and_rows
 from ..types import EMResult, Prior
@@ -99,11 +98,14 @@ def em(
         params, x, weights, steps=steps, family=family, ridge=ridge, prior=prior, e_step=e_step, m_step=m_step,
         chunk_size=chunk_size,
     )  # fmt: skip
-    tol = jnp.asarray(checks.non_negative(tol, "tol"), arguments[-1].dtype)
-    return _em(*arguments, tol, checks.as_integer(max_iter, "max_iter", 0), accelerate)
+    model, start, observations, row_weights = arguments
+    if steps is None and e_step is None:  # functions of the user's own may count rows
+        observations, row_weights = pad_rows((observations, row_weights))
+    tol = jnp.asarray(checks.non_negative(tol, "tol"), row_weights.dtype)
+    return _em(model, start, observations, row_weights, tol, checks.as_integer(max_iter, "max_iter", 0), accelerate)
 
 
-@partial(jax.jit, static_argnames=("max_iter", "accelerate"))
+@program("max_iter", "accelerate")
 def _em(
     steps: Steps,
     params: Any,

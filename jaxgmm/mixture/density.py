@@ -12,6 +12,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
+from ..programs import first_rows, pad_rows, program
 from ..types import GMMParams, NoisyGMMParams
 from . import noise
 
@@ -119,19 +120,48 @@ def _scores(score: Callable[[Array], Array], params: Params, x: Array) -> Array:
     return by_rows(with_noise, prepared, x)
 
 
-_joint_log_prob = jax.jit(partial(_scores, lambda joint: joint))
-_log_prob = jax.jit(partial(_scores, partial(jax.nn.logsumexp, axis=1)))
+@program()
+def _joint_log_prob(params: Params, x: Array) -> Array:
+    return _scores(lambda joint: joint, params, x)
 
 
-@jax.jit
+@program()
+def _log_prob(params: Params, x: Array) -> Array:
+    return _scores(partial(jax.nn.logsumexp, axis=1), params, x)
+
+
+@program()
 def _responsibilities(params: Params, x: Array) -> Array:
-    shares = noise.all_weights(params)
+    return _scores(partial(_posterior, noise.all_weights(params)), params, x)
 
-    def posterior(joint: Array) -> Array:
-        says_nothing = jnp.isneginf(joint).all(1, keepdims=True)
-        return jnp.where(says_nothing, shares[None], jax.nn.softmax(jnp.where(says_nothing, 0, joint), axis=1))
 
-    return _scores(posterior, params, x)
+@program()
+def _log_certainty(params: Params, x: Array) -> Array:
+    return _scores(lambda joint: jnp.log(_posterior(noise.all_weights(params), joint).max(1)), params, x)
+
+
+@program()
+def _predict(params: Params, x: Array) -> Array:
+    n_components = len(checks.mixture_of(params).means)
+
+    def label(joint: Array) -> Array:
+        posterior = _posterior(noise.all_weights(params), joint)
+        best = posterior.argmax(1)
+        return jnp.where(jnp.isnan(posterior).any(1) | (best >= n_components), -1, best)
+
+    return _scores(label, params, x)
+
+
+def _posterior(shares: Array, joint: Array) -> Array:
+    """Responsibilities ``(n, k)`` from joint log-densities; of rows that say nothing, the mixing proportions."""
+    says_nothing = jnp.isneginf(joint).all(1, keepdims=True)
+    return jnp.where(says_nothing, shares[None], jax.nn.softmax(jnp.where(says_nothing, 0, joint), axis=1))
+
+
+def _of_rows(function: Callable[[Params, Array], Array], params: Params, x: ArrayLike) -> Array:
+    """``function`` of parameters and rows, checked; its program serves data sets of about as many rows."""
+    params, x, _ = checks.arguments(params, x)
+    return first_rows(function(params, pad_rows(x)), len(x))
 
 
 def joint_log_prob(params: Params, x: ArrayLike) -> Array:
@@ -159,8 +189,7 @@ def joint_log_prob(params: Params, x: ArrayLike) -> Array:
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, section 9.2.
     """
-    params, x, _ = checks.arguments(params, x)
-    return _joint_log_prob(params, x)
+    return _of_rows(_joint_log_prob, params, x)
 
 
 def log_prob(params: Params, x: ArrayLike) -> Array:
@@ -190,8 +219,7 @@ def log_prob(params: Params, x: ArrayLike) -> Array:
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, equation 9.7.
     """
-    params, x, _ = checks.arguments(params, x)
-    return _log_prob(params, x)
+    return _of_rows(_log_prob, params, x)
 
 
 def responsibilities(params: Params, x: ArrayLike) -> Array:
@@ -220,8 +248,7 @@ def responsibilities(params: Params, x: ArrayLike) -> Array:
     Reference:
         Bishop (2006), Pattern Recognition and Machine Learning, equation 9.13.
     """
-    params, x, _ = checks.arguments(params, x)
-    return _responsibilities(params, x)
+    return _of_rows(_responsibilities, params, x)
 
 
 def predict(params: Params, x: ArrayLike) -> Array:
@@ -246,7 +273,9 @@ def predict(params: Params, x: ArrayLike) -> Array:
         >>> predict(params, jnp.array([-1.0, 5.0])).tolist()
         [0, 1]
     """
-    posterior = responsibilities(params, x)
-    label = jnp.argmax(posterior, axis=1)
-    n_components = checks.mixture_of(params).means.shape[0]
-    return jnp.where(jnp.isnan(posterior).any(1) | (label >= n_components), -1, label)
+    return _of_rows(_predict, params, x)
+
+
+def log_certainty(params: Params, x: ArrayLike) -> Array:
+    """``log max_j r_ij`` of each row, ``(n,)`` in nats: zero where it surely belongs to one component."""
+    return _of_rows(_log_certainty, params, x)

@@ -1,7 +1,5 @@
 """Uniform noise beside a mixture: a region, its density, and draws from it."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
+from ..programs import program
 from ..types import GMMParams, Noise, NoisyGMMParams
 
 
@@ -151,7 +150,7 @@ def log_density(noise: Noise, rows: Array, centre: Array) -> Array:
     return jnp.where(jnp.isnan(rows).any(0), jnp.nan, density)
 
 
-@partial(jax.jit, static_argnames="n")
+@program("n")
 def draw(key: Array, noise: Noise, n: int) -> Array:
     """``n`` rows ``(n, d)`` uniform over the region: from its box, time and again, until inside."""
     d = noise.lower.shape[0]

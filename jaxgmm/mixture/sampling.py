@@ -1,12 +1,11 @@
 """Random rows from a Gaussian mixture, with uniform noise or without."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
 from .. import checks, linalg
+from ..programs import program
 from ..types import GMMParams as GMMParams
 from ..types import NoisyGMMParams
 from . import noise
@@ -43,7 +42,7 @@ def sample(key: Array, params: Params, n: int) -> tuple[Array, Array]:
     return _sample(key, jax.tree.map(lambda leaf: leaf.astype(dtype), params), checks.as_integer(n, "n", 0))
 
 
-@partial(jax.jit, static_argnames="n")
+@program("n")
 def _sample(key: Array, params: Params, n: int) -> tuple[Array, Array]:
     mixture = checks.mixture_of(params)
     k, d = mixture.means.shape

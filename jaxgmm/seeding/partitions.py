@@ -13,6 +13,7 @@ from jax.typing import ArrayLike, DTypeLike
 from .. import checks
 from ..covariance.families import FULL, Family
 from ..linalg import einsum, safe_divisor
+from ..programs import program
 from ..steps.maximization import from_responsibilities
 from ..types import GMMParams
 
@@ -255,7 +256,7 @@ def _lloyd(x: Array, weights: Array, centres: Array, n_steps: int) -> Array:
     return lax.fori_loop(0, n_steps, step, centres)
 
 
-@partial(jax.jit, static_argnums=(3, 4))
+@program("numbers", "n_init")
 def nested_partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_init: int) -> Array:
     """Partitions of rows for several numbers of components at once, half from k-means++ and half from random rows.
 

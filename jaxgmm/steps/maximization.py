@@ -1,7 +1,6 @@
 """The M-step: the parameters that maximise the expected log-likelihood."""
 
 from dataclasses import replace
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +11,7 @@ from jax.typing import ArrayLike
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family
 from ..mixture import priors
+from ..programs import program
 from ..types import GMMParams, Prior, Stats
 
 
@@ -121,7 +121,7 @@ def from_responsibilities(
     return _from_responsibilities(x, expected, checks.non_negative(ridge, "ridge"), family)
 
 
-@partial(jax.jit, static_argnames="family")
+@program("family")
 def _from_responsibilities(x: Array, expected: Array, ridge: ArrayLike, family: Family) -> GMMParams:
     total = expected.sum(1)
     x = jnp.where((total != 0)[:, None], x, 0)

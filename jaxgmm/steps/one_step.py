@@ -1,15 +1,14 @@
 """One E-step and one M-step of a Gaussian mixture, as functions that people call."""
 
-from functools import partial
 from typing import Any
 
-import jax
 from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import FULL, Family, as_family
 from ..mixture import density
+from ..programs import pad_rows, program
 from ..types import GMMParams, NoisyGMMParams, NoisyStats, Observations, Prior, Stats
 from .contract import Steps
 from .gaussian import gaussian_steps
@@ -65,12 +64,13 @@ def e_step(
     Reference:
         Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
-    params, rows, weights = checks.arguments(params, x, weights)
+    params, rows, row_weights = checks.arguments(params, x, weights)
     size = None if chunk_size is None else checks.as_integer(chunk_size, "chunk_size", 1)
-    return _e_step(params, rows, weights, size)
+    rows, row_weights = pad_rows((rows, row_weights))
+    return _e_step(params, rows, row_weights, size)
 
 
-@partial(jax.jit, static_argnames="chunk_size")
+@program("chunk_size")
 def _e_step(params: Any, x: Array, weights: Array, chunk_size: int | None) -> Any:
     steps = steps_for(
         isinstance(params, NoisyGMMParams), gaussian_steps(chunk_size=chunk_size)._replace(prepare=density.prepare)
@@ -130,7 +130,7 @@ def m_step(
     return _m_step(params, stats, checks.non_negative(ridge, "ridge"), family, prior)
 
 
-@partial(jax.jit, static_argnames="family")
+@program("family")
 def _m_step(params: Any, stats: Any, ridge: ArrayLike, family: Family, prior: Prior | None) -> Any:
     return steps_for(isinstance(params, NoisyGMMParams), gaussian_steps(family, ridge, prior), prior).maximize(
         params, stats

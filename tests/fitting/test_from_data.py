@@ -7,7 +7,7 @@ from problems import DATA, FAITHFUL, FAMILIES, IRIS, MCLUST_FITS, blobs, eps, mc
 
 import jaxgmm
 from jaxgmm import Status
-from jaxgmm.fitting import compiled, starts
+from jaxgmm.fitting import starts
 
 KEY = jax.random.key(0)
 FLOAT64_IS_SLOW = pytest.mark.parametrize(
@@ -277,14 +277,3 @@ def test_the_ridge_is_relative_to_the_least_feature_too(x64):
     x = blobs(150, 3, 1) * [1.0, 1e-3, 30.0]
     full, common_axes = (jaxgmm.fit(KEY, x, 1, family=name, n_init=1).best.log_likelihood for name in ("VVV", "EVE"))
     assert float(common_axes) == pytest.approx(float(full), abs=1e-3)
-
-
-def test_small_data_compile_in_haste_where_the_compiler_knows_how(monkeypatch):
-    x = np.arange(20.0)[:, None] ** 2
-    expected = jaxgmm.fit(KEY, x, 2, n_init=2)
-    within = jax.jit(lambda: jaxgmm.fit(KEY, x, 2, n_init=2))()  # a part of a larger program, though nothing is traced
-    monkeypatch.setattr(compiled, "HASTE", {"an_option_of_another_compiler": True})
-    compiled.program.cache_clear()
-    for result in (within, jaxgmm.fit(KEY, x, 2, n_init=2)):
-        np.testing.assert_allclose(result.best.log_likelihood, expected.best.log_likelihood, rtol=1e-6)
-    compiled.program.cache_clear()

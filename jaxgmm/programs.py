@@ -1,0 +1,197 @@
+"""Programs that public functions compile when called on arrays: how, for which shapes, and how many are kept.
+
+Under a caller's ``jit``, ``vmap`` or ``grad`` a function is a part of the caller's program, and nothing here happens.
+"""
+
+import inspect
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import cache, partial, wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array
+
+from . import checks, progress
+
+# For one call on small data, compiling takes most of the time. These options halve it, and double the time to run; what
+# is called often, or reads much, is compiled again to run fast, and may then differ in the last digits.
+FAST_COMPILE = {"xla_cpu_use_fusion_emitters": False}
+MANY_ELEMENTS = 2**19  # of arguments, read in all calls of a program, that make it worth compiling to run fast
+
+# Lengths that rows are padded to: a few where they are few, then four in each octave, then eight; beyond, where running
+# takes longer than compiling, as they are.
+SHORT_LENGTHS = (64, 256, 1024, 4096)
+MANY_ROWS, MOST_PADDED = 2**16, 2**18
+
+# A program of a whole fit takes a thousand memory maps, of the 65,530 that Linux gives a process.
+MOST_MAPS = 24_000
+MOST_PROGRAMS = 256
+
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+
+
+class Program:
+    """A function compiled for arguments of certain shapes and certain static values."""
+
+    def __init__(self, function: Function, name: str) -> None:
+        self.function, self.name = function, name
+        self.n_elements = 0  # read so far, by all calls
+        self.n_maps = 0
+        self.compiles_fast: bool | None = None
+        self.run: Function = function
+
+    def __call__(self, *arguments: Array) -> Any:
+        """The value of the function, compiled on the first call, and again when that has come to pay."""
+        self.n_elements += sum(leaf.size for leaf in arguments)
+        compiles_fast = self.n_elements < MANY_ELEMENTS and jax.default_backend() == "cpu" and knows_fast_compile()
+        if compiles_fast != self.compiles_fast:
+            self._compile(compiles_fast, *arguments)
+        return self.run(*arguments)
+
+    def _compile(self, fast: bool, *arguments: Any) -> None:
+        self.run = jax.jit(partial(self.function), compiler_options=FAST_COMPILE if fast else None)
+        before = n_memory_maps()
+        with progress.compiling(self.name):
+            self.run.lower(*arguments).compile()
+        self.compiles_fast, self.n_maps = fast, max(n_memory_maps() - before, 0)
+
+
+class Programs:
+    """The programs of this process that were used last; older ones are let go, and their memory with them."""
+
+    def __init__(self) -> None:
+        self.kept: OrderedDict[Any, Program] = OrderedDict()
+        self.lock = threading.Lock()  # a search compiles in several threads
+
+    def run(self, key: Any, program: Callable[[], Program], arguments: Any) -> Any:
+        """The value of the program for ``key``, made where there is none."""
+        with self.lock:
+            chosen = self.kept.get(key) or program()
+            self.kept[key] = chosen
+            self.kept.move_to_end(key)
+        result = chosen(*arguments)
+        self.let_go()
+        return result
+
+    def let_go(self) -> None:
+        """Forget the programs that were not used for longest, until few enough are left."""
+        with self.lock:
+            while len(self.kept) > 1 and (len(self.kept) > MOST_PROGRAMS or self.n_maps() > MOST_MAPS):
+                self.kept.popitem(last=False)
+
+    def n_maps(self) -> int:
+        """Memory maps of all programs that are kept."""
+        return sum(program.n_maps for program in self.kept.values())
+
+
+PROGRAMS = Programs()
+
+
+def program(*static_argnames: str) -> Callable[[F], F]:
+    """``jax.jit`` for functions that people call on arrays, with a bounded number of programs, compiled as it pays.
+
+    Args:
+        *static_argnames: as of ``jax.jit``.
+
+    Returns:
+        A decorator of functions that take their arguments by position.
+    """
+
+    def decorate(function: F) -> F:
+        inline = jax.jit(function, static_argnames=static_argnames)
+        names = list(inspect.signature(function).parameters)
+
+        @wraps(function)
+        def call(*arguments: Any) -> Any:
+            if jax.config.values["jax_disable_jit"] or not is_eager(arguments):
+                return inline(*arguments)
+            by_name = dict(zip(names, arguments, strict=False))
+            static = {name: by_name.pop(name) for name in static_argnames if name in by_name}
+            leaves, tree = jax.tree.flatten(by_name)
+            leaves = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves]
+
+            def of_leaves(*leaves: Array) -> Any:
+                return function(**jax.tree.unflatten(tree, leaves), **static)
+
+            shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
+            key = (function, tuple(static.items()), tree, shapes, jax.config.values["jax_enable_x64"])
+            return PROGRAMS.run(key, partial(Program, of_leaves, function.__name__.strip("_")), leaves)
+
+        return cast(F, call)
+
+    return decorate
+
+
+def is_eager(arguments: Any) -> bool:
+    """Whether a function is called on arrays, outside ``jit``, ``vmap`` and ``grad``."""
+    return checks.is_concrete(arguments, jnp.zeros(()))  # inside ``jit`` even a constant is traced
+
+
+@cache
+def knows_fast_compile() -> bool:
+    """Whether the compiler knows the options of :data:`FAST_COMPILE`; it raises for others."""
+    try:
+        jax.jit(jnp.zeros, static_argnums=0, compiler_options=FAST_COMPILE)(())
+    except jax.errors.JaxRuntimeError:
+        return False
+    return True
+
+
+def n_memory_maps() -> int:
+    """Memory maps of this process, 0 where the system does not say."""
+    try:
+        return Path("/proc/self/maps").read_bytes().count(b"\n")
+    except OSError:
+        return 0
+
+
+def padded_length(n: int) -> int:
+    """The number of rows that n rows are padded to: few lengths, so that data sets share programs.
+
+    Example:
+        >>> [padded_length(n) for n in (40, 272, 3000, 10_000, 100_000)]
+        [64, 1024, 4096, 10240, 106496]
+    """
+    if n <= SHORT_LENGTHS[-1]:
+        return min(length for length in SHORT_LENGTHS if length >= n)
+    if n > MOST_PADDED:
+        return n
+    step = 2 ** (n.bit_length() - (3 if n < MANY_ROWS else 4))
+    return -(-n // step) * step
+
+
+def pad_rows(values: Any) -> Any:
+    """Arrays with the rows in front, padded with zeros to one of few lengths: rows of weight zero have no influence.
+
+    Only where a function is called on arrays, and these on one device.
+    """
+    if not is_eager(values) or any(len(leaf.devices()) > 1 for leaf in jax.tree.leaves(values)):
+        return values
+
+    def pad(leaf: Any) -> Any:
+        n_more = padded_length(len(leaf)) - len(leaf)
+        if n_more == 0:
+            return leaf
+        leaf = as_host_array(leaf)
+        library: Any = np if isinstance(leaf, np.ndarray) else jnp
+        return jnp.asarray(library.concatenate([leaf, library.zeros((n_more, *leaf.shape[1:]), leaf.dtype)]))
+
+    return jax.tree.map(pad, values)
+
+
+def as_host_array(array: Array) -> Any:
+    """On a CPU the same memory as a numpy array, so that cutting and joining need no program for each length."""
+    return np.asarray(array) if jax.default_backend() == "cpu" else array
+
+
+def first_rows(values: Any, n: int) -> Any:
+    """The first n rows of every array, without what :func:`pad_rows` has added to the arguments."""
+    if len(jax.tree.leaves(values)[0]) == n:
+        return values
+    return jax.tree.map(lambda leaf: jnp.asarray(as_host_array(leaf)[:n]), values)
