@@ -192,10 +192,13 @@ def row_values(x: Array, weights: Array) -> None:
         )
 
 
-@jax.jit
-def _flaws(x: Array, weights: Array) -> tuple[Array, Array]:
+def _flaws(x: Any, weights: Any) -> tuple[Any, Any]:
     """Rows ``(n,)`` whose weight is no weight, and rows that count but are not finite."""
-    return ~(jnp.isfinite(weights) & (weights >= 0)), ~jnp.isfinite(x).all(1) & (weights > 0)
+    library: Any = jnp
+    if jax.default_backend() == "cpu":  # there numpy has the same memory, and needs no program for each shape
+        library, x, weights = np, np.asarray(x), np.asarray(weights)
+    is_weight = library.isfinite(weights) & (weights >= 0)
+    return ~is_weight, ~library.isfinite(x).all(1) & (weights > 0)
 
 
 def enough_rows(x: Array, weights: Array, n_components: int) -> None:

@@ -33,7 +33,7 @@ MOST_MAPS = 24_000
 MOST_PROGRAMS = 256
 
 Function = Callable[..., Any]
-F = TypeVar("F", bound=Function)
+R = TypeVar("R")
 
 
 class Program:
@@ -93,7 +93,7 @@ class Programs:
 PROGRAMS = Programs()
 
 
-def program(*static_argnames: str) -> Callable[[F], F]:
+def program(*static_argnames: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """``jax.jit`` for functions that people call on arrays, with a bounded number of programs, compiled as it pays.
 
     Args:
@@ -103,14 +103,14 @@ def program(*static_argnames: str) -> Callable[[F], F]:
         A decorator of functions that take their arguments by position.
     """
 
-    def decorate(function: F) -> F:
+    def decorate(function: Callable[..., R]) -> Callable[..., R]:
         inline = jax.jit(function, static_argnames=static_argnames)
         names = list(inspect.signature(function).parameters)
 
         @wraps(function)
-        def call(*arguments: Any) -> Any:
+        def call(*arguments: Any) -> R:
             if jax.config.values["jax_disable_jit"] or not is_eager(arguments):
-                return inline(*arguments)
+                return cast(R, inline(*arguments))
             by_name = dict(zip(names, arguments, strict=False))
             static = {name: by_name.pop(name) for name in static_argnames if name in by_name}
             leaves, tree = jax.tree.flatten(by_name)
@@ -121,9 +121,9 @@ def program(*static_argnames: str) -> Callable[[F], F]:
 
             shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
             key = (function, tuple(static.items()), tree, shapes, jax.config.values["jax_enable_x64"])
-            return PROGRAMS.run(key, partial(Program, of_leaves, function.__name__.strip("_")), leaves)
+            return cast(R, PROGRAMS.run(key, partial(Program, of_leaves, function.__name__.strip("_")), leaves))
 
-        return cast(F, call)
+        return call
 
     return decorate
 
@@ -171,7 +171,8 @@ def pad_rows(values: Any) -> Any:
 
     Only where a function is called on arrays, and these on one device.
     """
-    if not is_eager(values) or any(len(leaf.devices()) > 1 for leaf in jax.tree.leaves(values)):
+    leaves = jax.tree.leaves(values)
+    if not is_eager(values) or any(isinstance(leaf, jax.Array) and len(leaf.devices()) > 1 for leaf in leaves):
         return values
 
     def pad(leaf: Any) -> Any:

@@ -16,7 +16,7 @@ from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.driver import begin, result_of, run, task_of
 from ..mixture.density import Prepared, log_prob
 from ..mixture.units import restore_params
-from ..programs import program
+from ..programs import pad_rows, program
 from ..steps.gaussian import gaussian_steps
 from ..steps.maximization import complete_stats, from_responsibilities
 from ..types import EMResult, GMMParams, Observations, Stats, is_usable, raise_if_failed
@@ -103,7 +103,7 @@ def fit_classes(
         raise ValueError(f"priors: expected values >= 0 that sum to one, got {np.asarray(priors)}")
 
     if np.ndim(n_components) == 0 and components[0] == 1:
-        together = _gaussians(x, one_hot, weights, ridge, tol, family, max_iter)
+        together = _gaussians(*pad_rows((x, one_hot, weights)), ridge, tol, family, max_iter)
         results, mixtures = [together], _singles(together.params)
     else:
         fit_class = partial(fit, family=family, n_init=n_init, ridge=ridge, tol=tol, max_iter=max_iter)

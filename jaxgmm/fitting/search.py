@@ -71,6 +71,7 @@ class Data(NamedTuple):
     x: Array  # (n, d)
     weights: Array  # (n,)
     sample: Array  # (m,) indices of rows that starts are made from
+    is_sampled: Array  # (m,) bool, false for padding
     fold_of: Array  # (n,) int
     ridge: Array  # ()
     tol: Array  # ()
@@ -125,7 +126,7 @@ def _fit_all_numbers(
     family, most, d = one_of(search.families, which), max(search.numbers), data.x.shape[1]
     per_feature = jnp.asarray([member.scale_equivariant for member in search.families])[which]
     problem = standard_problem(data.x, weights, data.ridge, data.prior, family.structure(most, d), per_feature)
-    rows, row_weights = problem.observations.x[data.sample], weights[data.sample]
+    rows, row_weights = problem.observations.x[data.sample], jnp.where(data.is_sampled, weights[data.sample], 0)
 
     def start(labels: Array) -> GMMParams:
         one_hot = jax.nn.one_hot(labels, most, dtype=rows.dtype)

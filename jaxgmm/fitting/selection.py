@@ -13,7 +13,9 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_family
-from ..mixture.units import standardisation
+from ..mixture.priors import default_prior
+from ..mixture.units import Scale, standardisation
+from ..programs import pad_rows, program
 from ..progress import ticking
 from ..seeding import hierarchy, nested_partitions
 from ..types import EMResult, FitError, Prior, is_usable
@@ -149,8 +151,16 @@ def select(
     # Starts of both rounds
     n_first = -(-n_init // 2)
     sample, labels = _partitions(key, x, weights, numbers, n_init)
-    fold_of = jax.random.permutation(jax.random.fold_in(key, 3), jnp.arange(x.shape[0]) % N_FOLDS)
-    data = Data(x, weights, sample, fold_of, ridge, tol, value)
+    fold_of = jnp.zeros(len(x), int)
+    if criterion.is_held_out:
+        fold_of = jax.random.permutation(jax.random.fold_in(key, 3), jnp.arange(len(x)) % N_FOLDS)
+    total_weight = float(weights.sum())
+    rows, of_sample = (x, weights, fold_of), (sample, jnp.ones(len(sample), bool))
+    if rule in (None, default_prior) and criterion in CRITERIA.values():  # functions of the user's own may count rows
+        rows, of_sample = pad_rows(rows), pad_rows(of_sample)
+        labels = np.pad(labels, ((0, 0), (0, 0), (0, len(of_sample[0]) - len(sample))))
+    x, weights, fold_of = rows
+    data = Data(x, weights, *of_sample, fold_of, ridge, tol, value)
 
     def search(labels: np.ndarray, group: list[Family], which: int) -> FamilyModels:
         options = Search(numbers, tuple(group), max_iter, criterion, rule)
@@ -160,7 +170,7 @@ def select(
 
     # First round, then from where the other families ended
     groups = _stored_alike(chosen, max(numbers), x.shape[1])
-    to_selection = partial(_selection, criterion, chosen, numbers, x.shape[1], float(weights.sum()))
+    to_selection = partial(_selection, criterion, chosen, numbers, x.shape[1], total_weight)
     has_second = n_init > n_first
     line = ticking(total=(1 + has_second) * len(chosen), desc="families", unit="family") if progress else nullcontext()
     with line as bar:
@@ -231,13 +241,20 @@ def _partitions(
     size = max(SAMPLE_ROWS, 32 * max(numbers))
     if len(sample) > size:
         sample = np.sort(np.asarray(jax.random.choice(sample_key, sample, (size,), replace=False)))
-    units = standardisation(x, weights, per_feature=True)
-    rows = (x[sample] - units.shift[None]) / units.scale[None]
-    random = nested_partitions(seed_key, rows, weights[sample], numbers, max(n_starts - 2, 0))  # in the background
+    units = jax.tree.map(np.asarray, _units(*pad_rows((x, weights))))
+    rows = (np.asarray(x)[sample] - units.shift) / units.scale
+    padded, row_weights = pad_rows((jnp.asarray(rows), jnp.asarray(np.asarray(weights)[sample])))
+    random = nested_partitions(seed_key, padded, row_weights, numbers, max(n_starts - 2, 0))  # in the background
     tree_key = jax.random.fold_in(key, 2)  # a third key, which leaves the two of the split as they are
     seed = int(jax.random.bits(tree_key, dtype=jnp.uint32))
     trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers, seed)
-    return jnp.asarray(sample), np.concatenate([trees[:, :n_starts].astype(random.dtype), random], axis=1)
+    of_rows = np.asarray(random)[:, :, : len(rows)]
+    return jnp.asarray(sample), np.concatenate([trees[:, :n_starts].astype(of_rows.dtype), of_rows], axis=1)
+
+
+@program()
+def _units(x: Array, weights: Array) -> Scale:
+    return standardisation(x, weights, per_feature=True)
 
 
 def _selection(

@@ -83,7 +83,7 @@ def em_batch(
     tol = jnp.asarray(checks.non_negative(tol, "tol"), model[-1].dtype)
     n_lanes = None if n_lanes is None else checks.as_integer(n_lanes, "n_lanes", 1)
     max_iter = checks.as_integer(max_iter, "max_iter", 0)
-    return _em_batch(*model, tol, axes, sizes.pop(), n_lanes, max_iter, accelerate)  # type: ignore[call-arg]
+    return _em_batch(*model, tol, axes, sizes.pop(), n_lanes, max_iter, accelerate)
 
 
 @program("axes", "size", "n_lanes", "max_iter", "accelerate")

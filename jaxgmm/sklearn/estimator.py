@@ -24,6 +24,7 @@ from ..fitting.standard import gaussian_task, restore, standard_problem
 from ..loop.accelerators import momentum
 from ..mixture.density import chunk_rows, joint_log_prob
 from ..mixture.units import standardise_params
+from ..programs import pad_rows, padded_length, program
 from ..steps.maximization import from_responsibilities
 from ..types import FitResult, GMMParams, Status, describe
 from .conversion import as_estimator, as_stored, from_sklearn, type_of
@@ -32,7 +33,6 @@ TYPES = ("full", "tied", "diag", "spherical")  # of scikit-learn
 TOL_SHARE = 0.1  # of tol: scikit-learn compares tol with the last gain, jaxgmm with the whole remaining gain
 RULES = Rules(first=15, keep=5, n_lanes=4)  # fits of scikit-learn seldom take more than fifteen iterations
 FEWEST_ACCELERATED = 20  # max_iter under which, as after a warm start, plain EM runs, whose iterations can be compared
-FEWEST_ROWS = 256  # shorter data are padded to as many rows, which cost no more than one, and share a program
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
 
 # Since version 1.8, the check takes the array library of its arguments.
@@ -124,10 +124,9 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         with jax.enable_x64(X.dtype == np.float64):
             best = _best(
                 *self._starts(X, weights),
-                *(_padded(X), _padded(weights), float(self.reg_covar), TOL_SHARE * self.tol),
-                family=get_family(self.covariance_type),
-                max_iter=self.max_iter,
-                is_accelerated=self.max_iter >= FEWEST_ACCELERATED and not self.warm_start,
+                *pad_rows((X, weights)),
+                *(float(self.reg_covar), TOL_SHARE * self.tol, get_family(self.covariance_type), self.max_iter),
+                self.max_iter >= FEWEST_ACCELERATED and not self.warm_start,
             )
         result, inverse = jax.device_get(best)
         self._set_attributes(result, inverse, weights.sum())
@@ -155,7 +154,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         counted, random_state = np.flatnonzero(weights > 0), check_random_state(self.random_state)
         rows = X[counted]
         partition = _Partition(**self.get_params(deep=False))
-        partitions = np.zeros((self.n_init, len(_padded(weights)), self.n_components), X.dtype)
+        partitions = np.zeros((self.n_init, padded_length(len(weights)), self.n_components), X.dtype)
         for index in range(self.n_init):
             self._print_verbose_msg_init_beg(index)
             partition._initialize_parameters(rows, random_state)
@@ -197,7 +196,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         dtype = np.float32 if np.result_type(self.means_, X) == np.float32 else np.float64
         with jax.enable_x64(dtype == np.float64):
             params = jax.tree.map(lambda leaf: leaf.astype(dtype), from_sklearn(self))
-            return np.array(joint_log_prob(params, _padded(X.astype(dtype))))[: len(X)]
+            return np.array(joint_log_prob(params, X.astype(dtype)))
 
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log-likelihood of the rows, in nats, weighted by ``sample_weight``; ``y`` is not used."""
@@ -232,15 +231,7 @@ class _Partition(mixture.GaussianMixture):  # type: ignore[misc]
         self.responsibilities = resp
 
 
-def _padded(values: np.ndarray) -> np.ndarray:
-    """Values with zeros appended, to one of sixteen lengths in each octave, so that few programs are compiled."""
-    n = len(values)
-    step = 1 << max(n.bit_length() - 5, 0)
-    length = max(n + -n % step, FEWEST_ROWS)
-    return np.concatenate([values, np.zeros((length - n, *values.shape[1:]), values.dtype)])
-
-
-@partial(jax.jit, static_argnames=("family", "max_iter", "is_accelerated"))
+@program("family", "max_iter", "is_accelerated")
 def _best(
     initial: GMMParams,
     partitions: Array | None,
@@ -248,7 +239,6 @@ def _best(
     weights: Array,
     reg_covar: Array,
     tol: Array,
-    *,
     family: Family,
     max_iter: int,
     is_accelerated: bool,

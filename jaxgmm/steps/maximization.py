@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family
 from ..mixture import priors
-from ..programs import program
+from ..programs import pad_rows, program
 from ..types import GMMParams, Prior, Stats
 
 
@@ -118,7 +118,7 @@ def from_responsibilities(
         raise ValueError(f"responsibilities: expected shape ({x.shape[0]}, k), got {responsibilities.shape}")
     as_family(family)
     expected = responsibilities.astype(x.dtype) * weights.astype(x.dtype)[:, None]
-    return _from_responsibilities(x, expected, checks.non_negative(ridge, "ridge"), family)
+    return _from_responsibilities(*pad_rows((x, expected)), checks.non_negative(ridge, "ridge"), family)
 
 
 @program("family")
