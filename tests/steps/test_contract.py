@@ -192,6 +192,16 @@ REFUSED = {
         lambda: jaxgmm.em(*poisson_problem()[1:], steps=POISSON, accelerate=jaxgmm.acceleration.momentum()),
         "accelerate: expected None for steps without coordinates",
     ),
+    "start of another family": (
+        lambda: jaxgmm.em(GMM, X, steps=jaxgmm.gaussian_steps(jaxgmm.DIAG)),
+        r"params.covariances: expected shape \(3, 2\) for the diag family, got \(3, 2, 2\)",
+    ),
+    "noisy start of another family": (
+        lambda: jaxgmm.em(
+            jaxgmm.with_noise(GMM, jaxgmm.box_noise(X)), X, steps=jaxgmm.noisy_steps(jaxgmm.gaussian_steps(jaxgmm.DIAG))
+        ),
+        r"params.covariances: expected shape \(3, 2\) for the diag family",
+    ),
     "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
     "no function": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=3)), "steps.expect: expected a function"),
     "no log-likelihood": (
