@@ -148,7 +148,7 @@ _MESSAGES = {
     Status.CONVERGED: "converged: the estimated remaining gain in log-likelihood is below tol or rounding",
     Status.MAX_ITER: "stopped at max_iter before converging: raise max_iter, or tol",
     Status.NON_FINITE: (
-        "the log-likelihood is not finite: look for NaN or infinite values in x, for negative or all-zero "
+        "the log-likelihood or a parameter is not finite: look for NaN or infinite values in x, for negative or all-zero "
         "weights, for a start whose weights do not sum to one, or for rows so far out that their density underflows"
     ),
     Status.DEGENERATE: (
@@ -230,7 +230,7 @@ def raise_if_failed(result: EMResult | FitResult) -> EMResult | FitResult:
         >>> raise_if_failed(jaxgmm.em(start, jnp.array([jnp.nan, 1.0])))  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        jaxgmm.types.FitError: 1 of 1 fits failed; fit 0: the log-likelihood is not finite: ...
+        jaxgmm.types.FitError: 1 of 1 fits failed; fit 0: the log-likelihood or a parameter is not finite: ...
     """
     status = np.atleast_1d(np.asarray(result.best.status if isinstance(result, FitResult) else result.status))
     failed = np.flatnonzero(~is_usable(status))

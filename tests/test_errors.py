@@ -83,6 +83,26 @@ BAD_FITS = {
         ValueError,
         r"start.covariances: expected shape \(2, 2\) for the diag family",
     ),
+    "seeding components": (
+        lambda: fit(n_components=3, seeding=lambda *_: START),
+        ValueError,
+        r"seeding: expected means of shape \(3, 2\), got \(2, 2\)",
+    ),
+    "seeding structure": (
+        lambda: fit(family="diag", seeding=lambda *_: START),
+        ValueError,
+        r"seeding.covariances: expected shape \(2, 2\) for the diag family, got \(2, 2, 2\)",
+    ),
+    "seeding responsibilities": (
+        lambda: fit(seeding=lambda *_: jnp.ones((30, 3)) / 3),
+        ValueError,
+        r"seeding: expected responsibilities of shape \(30, 2\), got \(30, 3\)",
+    ),
+    "seeding noise": (
+        lambda: fit(seeding=lambda *_: jaxgmm.with_noise(START, jaxgmm.box_noise(X))),
+        TypeError,
+        r"seeding: expected responsibilities or GMMParams, got NoisyGMMParams",
+    ),
     "start features": (
         lambda: fit(blobs(30, 3), start=START),
         ValueError,

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..covariance.families import Family
+from .. import checks
+from ..covariance.families import Family, as_family
 from ..loop.batching import take
 from ..seeding import Seeding
 from ..steps.maximization import from_responsibilities
+from ..types import NoisyGMMParams
 from .standard import StandardProblem
 
 SAMPLE_ROWS = 8192  # rows that seeding looks at, at most unless components are many
@@ -37,13 +39,32 @@ def gaussian_starts(
 ) -> Any:
     """Mixtures to start from, one for each key."""
     x, weights = problem.observations.x, problem.weights
-    drawn = draw_in_turn(keys, x, weights, n_components, seedings)
+    checked = tuple(partial(_checked, seeding, family) for seeding in seedings)
+    drawn = draw_in_turn(keys, x, weights, n_components, checked)
     responsibilities = [values for values in drawn if isinstance(values, jax.Array)]
     starts = [values for values in drawn if not isinstance(values, jax.Array)]
     if responsibilities:
         estimate = partial(from_responsibilities, weights=weights, family=family, ridge=problem.ridge)
         starts.append(jax.vmap(partial(estimate, x))(jnp.concatenate(responsibilities)))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *starts)
+
+
+def _checked(seeding: Seeding, family: Family, key: Array, x: Array, weights: Array, n_components: int) -> Any:
+    """What a seeding returns, having checked it to be responsibilities or parameters that go with the problem."""
+    drawn: Any = seeding(key, x, weights, n_components)
+    if isinstance(drawn, NoisyGMMParams):
+        raise TypeError("seeding: expected responsibilities or GMMParams, got NoisyGMMParams: see noise=")
+    if isinstance(drawn, tuple):
+        drawn = checks.as_params(drawn, "seeding")
+        name, shape, expected = "means", drawn.means.shape, (n_components, x.shape[1])
+    else:
+        drawn = checks.as_float_array(drawn, "seeding")
+        name, shape, expected = "responsibilities", drawn.shape, (len(x), n_components)
+    if shape != expected:
+        raise ValueError(f"seeding: expected {name} of shape {expected}, got {shape}")
+    if isinstance(drawn, tuple):
+        as_family(family, drawn, "seeding")
+    return jax.tree.map(lambda leaf: leaf.astype(x.dtype), drawn)
 
 
 def draw_in_turn(keys: Array, x: Any, weights: Array, n_components: int, seedings: tuple[Seeding, ...]) -> list[Any]:

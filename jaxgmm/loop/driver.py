@@ -134,10 +134,10 @@ def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike)
     may_fall = (state.n_iter == 0) & ~is_start & steps.first_step_may_fall
     rise = gain + jnp.where(may_fall, jnp.inf, dip)
     in_general, at_most = rounding(steps, prepared, stats, task.total_weight)
-    is_singular = _is_finite(state.candidate) & ~jnp.asarray(steps.is_valid(prepared))
+    is_finite = _is_finite(state.candidate)
     failure = _first_of(
-        (is_singular, Status.DEGENERATE),
-        (~jnp.isfinite(objective), Status.NON_FINITE),
+        (is_finite & ~jnp.asarray(steps.is_valid(prepared)), Status.DEGENERATE),
+        (~(is_finite & jnp.isfinite(objective) & (task.total_weight > 0)), Status.NON_FINITE),
         (rise < -at_most, Status.DECREASED),
         (rise < -in_general, Status.CONVERGED),  # explained by conditioning: nothing is left to gain in this dtype
     )

@@ -9,7 +9,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from .. import linalg
-from ..covariance.families import FULL, Family
+from ..covariance.families import FULL, Family, as_family
 from ..mixture import coordinates, density, priors
 from ..mixture.density import Prepared
 from ..mixture.units import Scale, restore_params, standardise_params
@@ -32,7 +32,8 @@ def gaussian_steps(
         chunk_size: rows in a chunk of the E-step; by default chosen from shapes and backend. Static under ``jit``.
 
     Returns:
-        :class:`Steps` over :class:`GMMParams` and :class:`Observations`, to use or to change with ``_replace``.
+        :class:`Steps` over :class:`GMMParams` and :class:`Observations`, to use or to change with ``_replace``. They
+        refuse parameters that are not stored as the family stores them.
 
     Example:
         >>> import jax.numpy as jnp
@@ -51,7 +52,7 @@ def gaussian_steps(
     return Steps(
         prepare=Partial(prepare),
         expect=Partial(expect_in_chunks(chunk_size)),
-        maximize=Partial(maximize, family, ridge, prior),
+        maximize=Partial(_maximize, family, ridge, prior),
         log_prior=Partial(no_prior) if prior is None else Partial(_log_prior, prior),
         is_valid=Partial(density.is_resolved),
         rounding=Partial(_rounding),
@@ -70,6 +71,10 @@ def prepare(params: GMMParams) -> Prepared:
 def is_mixture(params: GMMParams) -> Array:
     """Whether the weights are mixing proportions, ``()``."""
     return (params.weights >= 0).all() & (abs(params.weights.sum() - 1) < 1e-3)
+
+
+def _maximize(family: Family, ridge: ArrayLike, prior: Prior | None, params: GMMParams, stats: Stats) -> GMMParams:
+    return maximize(as_family(family, params), ridge, prior, params, stats)
 
 
 def _log_prior(prior: Prior, params: GMMParams) -> Array:

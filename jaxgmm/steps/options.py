@@ -76,6 +76,8 @@ def custom_arguments(params: Any, x: Any, weights: ArrayLike | None) -> tuple[An
     if len(lengths) != 1 or () in lengths:
         shapes = [leaf.shape for leaf in jax.tree.leaves(observations)]
         raise ValueError(f"x: expected arrays with the rows in front, as many in each, got shapes {shapes}")
+    if (0,) in lengths:
+        raise ValueError("x: expected at least one row, got none")
     floats = [leaf for leaf in jax.tree.leaves((params, observations)) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     if params is not None and not any(jnp.issubdtype(leaf.dtype, jnp.floating) for leaf in jax.tree.leaves(params)):
         raise TypeError(f"params: expected at least one array of real numbers, got {params!r}")

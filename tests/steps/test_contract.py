@@ -165,6 +165,27 @@ def test_steps_take_plain_arrays_too():
     np.testing.assert_allclose(plain.log_likelihood, jaxgmm.em(params, x, max_iter=5).log_likelihood, rtol=1e-5)
 
 
+def test_unusable_parameters_have_an_unusable_status():
+    x, zeros = blobs(30).astype(np.float32), np.zeros(30, np.float32)
+    params = random_params(jaxgmm.FULL, dtype=np.float32)
+    noisy = jaxgmm.with_noise(params, jaxgmm.box_noise(x))
+    unweighted = jaxgmm.em(noisy, x, zeros)
+    start = (jnp.ones(1), jnp.ones(1), jnp.ones(1, int))  # the log-likelihood never looks at the second
+
+    def maximize(params, stats):
+        return (jnp.ones(1), jnp.full(1, jnp.nan), params[2])
+
+    def expect(params, x, weights):
+        return jaxgmm.Stats(-jnp.sum(weights * x), weights.sum(), weights.sum(), weights.sum())
+
+    steps = jaxgmm.Steps(prepare=lambda params: params, expect=expect, maximize=maximize)
+    made_nan = jaxgmm.em(start, jnp.ones(30), steps=steps)
+    no_weight = jaxgmm.em(start, jnp.ones(30), zeros, steps=steps, max_iter=0)
+    for result, params in ((unweighted, noisy), (made_nan, start), (no_weight, start)):
+        assert result.status == Status.NON_FINITE
+        chex.assert_trees_all_equal(result.params, params)
+
+
 X = blobs(30).astype(np.float32)
 GMM = random_params(jaxgmm.FULL, dtype=np.float32)
 M_STEP = lambda params, stats: params  # noqa: E731
@@ -188,9 +209,20 @@ REFUSED = {
     ),
     "fit without seeding": (lambda: jaxgmm.fit(jax.random.key(0), X, 2, steps=POISSON), "seeding: expected a function"),
     "ragged rows": (lambda: jaxgmm.em(GMM, (X, X[:3]), steps=POISSON), "x: expected arrays with the rows in front"),
+    "no rows": (lambda: jaxgmm.em(GMM, X[:0], steps=POISSON), "x: expected at least one row, got none"),
     "no coordinates": (
         lambda: jaxgmm.em(*poisson_problem()[1:], steps=POISSON, accelerate=jaxgmm.acceleration.momentum()),
         "accelerate: expected None for steps without coordinates",
+    ),
+    "start of another family": (
+        lambda: jaxgmm.em(GMM, X, steps=jaxgmm.gaussian_steps(jaxgmm.DIAG)),
+        r"params.covariances: expected shape \(3, 2\) for the diag family, got \(3, 2, 2\)",
+    ),
+    "noisy start of another family": (
+        lambda: jaxgmm.em(
+            jaxgmm.with_noise(GMM, jaxgmm.box_noise(X)), X, steps=jaxgmm.noisy_steps(jaxgmm.gaussian_steps(jaxgmm.DIAG))
+        ),
+        r"params.covariances: expected shape \(3, 2\) for the diag family",
     ),
     "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
     "no function": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=3)), "steps.expect: expected a function"),
