@@ -148,8 +148,9 @@ _MESSAGES = {
     Status.CONVERGED: "converged: the estimated remaining gain in log-likelihood is below tol or rounding",
     Status.MAX_ITER: "stopped at max_iter before converging: raise max_iter, or tol",
     Status.NON_FINITE: (
-        "the log-likelihood or a parameter is not finite: look for NaN or infinite values in x, for negative or all-zero "
-        "weights, for a start whose weights do not sum to one, or for rows so far out that their density underflows"
+        "the log-likelihood or a parameter is not finite: look for NaN or infinite values in x, for negative or "
+        "all-zero weights, for a start whose weights do not sum to one, or for rows so far out that their density "
+        "underflows"
     ),
     Status.DEGENERATE: (
         "a covariance collapsed: it is singular within the working precision, the work of the ridge alone, or of a "

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from typing import Any
 
+import jax
 import numpy as np
 
 from ..covariance.families import Family
@@ -65,6 +66,5 @@ def better_of(one: FamilyModels, other: FamilyModels) -> FamilyModels:
         return np.where(is_usable(models.statuses), models.objectives, -np.inf)
 
     takes_other = value(other) > value(one)
-    models = tuple(b if takes else a for takes, a, b in zip(takes_other, one.models, other.models, strict=True))
-    columns: Any = [np.where(takes_other, b.T, a.T).T for a, b in zip(one[1:], other[1:], strict=True)]
-    return FamilyModels(models, *columns)._replace(failed=one.failed + other.failed)
+    better: FamilyModels = jax.tree.map(lambda a, b: np.where(takes_other, b.T, a.T).T, one, other)
+    return better._replace(failed=one.failed + other.failed)

@@ -17,7 +17,7 @@ from ..loop.accelerators import momentum
 from ..mixture.density import chunk_rows, log_prob, predict
 from ..mixture.units import standardise_prior
 from ..programs import program
-from ..steps.maximization import from_responsibilities
+from ..steps.maximization import first_estimate
 from ..types import EMResult, FitResult, GMMParams, Prior, is_usable
 from .criteria import aic_from, bic_from, total_log_certainty
 from .restarts import Rules, successive_halving
@@ -91,7 +91,7 @@ class Search(NamedTuple):
 class FamilyModels(NamedTuple):
     """The models of one family, one for each number of components."""
 
-    models: tuple[EMResult, ...]  # each the best of its restarts
+    models: EMResult  # (K, ...) the best of the restarts, with as many components as the largest
     objectives: Array  # (K,) log-likelihood and log prior density
     labels: Array  # (K, m) of the sample of rows
     log_likelihoods: Array  # (K,)
@@ -113,10 +113,9 @@ def search_family(data: Data, labels: Array, which: Array, search: Search) -> Fa
     fit = partial(_fit_all_numbers, data, labels, which, search)
     (best, _, statuses), objectives = fit(data.weights)
     clusters = lax.map(lambda params: predict(params, data.x[data.sample]), best.params)
-    models = tuple(_model(best, index, number) for index, number in enumerate(search.numbers))
     failed = (~is_usable(statuses)).sum(1)
     terms = _terms(data, search, fit, best)
-    return FamilyModels(models, objectives, clusters, best.log_likelihood, best.status, failed, terms)
+    return FamilyModels(best, objectives, clusters, best.log_likelihood, best.status, failed, terms)
 
 
 def _fit_all_numbers(
@@ -130,7 +129,7 @@ def _fit_all_numbers(
 
     def start(labels: Array) -> GMMParams:
         one_hot = jax.nn.one_hot(labels, most, dtype=rows.dtype)
-        return from_responsibilities(rows, one_hot, row_weights, family=family, ridge=problem.ridge)
+        return first_estimate(rows, one_hot * row_weights[:, None], problem.ridge, family)[0]
 
     # One task for each number of components; they differ in their priors alone
     if search.prior_rule is not None:
@@ -177,10 +176,3 @@ def _terms(data: Data, search: Search, fit: Callable[[Array], tuple[FitResult, A
     if criterion.term is not None:
         return lax.map(lambda params: criterion.term(params, data.x, weights), best.params)
     return jnp.zeros_like(best.log_likelihood)
-
-
-def _model(results: EMResult, index: int, k: int) -> EMResult:
-    """One of several results, with its first k components alone: those beyond have weight zero."""
-    result: EMResult = jax.tree.map(lambda leaf: leaf[index], results)
-    weights, means, covariances = result.params
-    return result._replace(params=GMMParams(weights[:k], means[:k], covariances[:k]))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -18,7 +18,7 @@ from ..mixture.units import Scale, standardisation
 from ..programs import pad_rows, program
 from ..progress import ticking
 from ..seeding import hierarchy, nested_partitions
-from ..types import EMResult, FitError, Prior, is_usable
+from ..types import EMResult, FitError, GMMParams, Prior, is_usable
 from .criteria import parameter_count
 from .rounds import better_of, in_parallel, where_others_ended
 from .search import CRITERIA, N_FOLDS, Criterion, Data, FamilyModels, PriorRule, Search, search_family
@@ -150,23 +150,18 @@ def select(
 
     # Starts of both rounds
     n_first = -(-n_init // 2)
-    sample, labels = _partitions(key, x, weights, numbers, n_init)
-    fold_of = jnp.zeros(len(x), int)
-    if criterion.is_held_out:
-        fold_of = jax.random.permutation(jax.random.fold_in(key, 3), jnp.arange(len(x)) % N_FOLDS)
     total_weight = float(weights.sum())
-    rows, of_sample = (x, weights, fold_of), (sample, jnp.ones(len(sample), bool))
+    sample, labels = _partitions(key, x, weights, numbers, n_init)
+    fold_of = _folds(jax.random.fold_in(key, 3), len(x)) if criterion.is_held_out else jnp.zeros(len(x), int)
+    data = Data(x, weights, sample, jnp.ones(len(sample), bool), fold_of, ridge, tol, value)
     if rule in (None, default_prior) and criterion in CRITERIA.values():  # functions of the user's own may count rows
-        rows, of_sample = pad_rows(rows), pad_rows(of_sample)
-        labels = np.pad(labels, ((0, 0), (0, 0), (0, len(of_sample[0]) - len(sample))))
-    x, weights, fold_of = rows
-    data = Data(x, weights, *of_sample, fold_of, ridge, tol, value)
+        data, labels = _padded(data, labels)
 
     def search(labels: np.ndarray, group: list[Family], which: int) -> FamilyModels:
         options = Search(numbers, tuple(group), max_iter, criterion, rule)
         with jax.enable_x64(x.dtype == np.float64):  # a setting of the caller's thread alone
             result: FamilyModels = search_family(data, jnp.asarray(labels), jnp.int32(which), options)
-            return jax.device_get(result._replace(models=()))._replace(models=result.models)
+            return jax.device_get(result)
 
     # First round, then from where the other families ended
     groups = _stored_alike(chosen, max(numbers), x.shape[1])
@@ -184,12 +179,25 @@ def select(
     return _usable(to_selection(models))
 
 
+def _folds(key: Array, n: int) -> Array:
+    """Which fold each row is held out in, ``(n,)``."""
+    return jax.random.permutation(key, jnp.arange(n) % N_FOLDS)
+
+
+def _padded(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
+    """Rows and a sample of them, and labels of the sample, padded so that searches share programs."""
+    x, weights, fold_of = pad_rows((data.x, data.weights, data.fold_of))
+    sample, is_sampled = pad_rows((data.sample, data.is_sampled))
+    labels = np.pad(labels, ((0, 0), (0, 0), (0, len(sample) - len(data.sample))))
+    return data._replace(x=x, weights=weights, fold_of=fold_of, sample=sample, is_sampled=is_sampled), labels
+
+
 def _usable(selection: Selection) -> Selection:
     if not selection.ranking:
         raise FitError(
             f"none of {selection.table.size} models came to a usable end: raise the ridge, or use fewer components"
         )
-    return selection
+    return replace(selection, results=jax.device_put(selection.results))
 
 
 def _criterion(criterion: str | Criterion) -> Criterion:
@@ -266,14 +274,21 @@ def _selection(
     models: dict[Family, FamilyModels],
 ) -> Selection:
     """The table of a search."""
-    results, _, _, *columns = zip(*(models[family] for family in families), strict=True)
+    _, _, _, *columns = zip(*(models[family] for family in families), strict=True)
     log_likelihoods, statuses, failed, terms = (np.stack(column) for column in columns)
     counts = np.array([[parameter_count(family, k, n_features) for k in numbers] for family in families])
     table = criterion.value(counts, log_likelihoods, np.log(total_weight), terms)
     table = np.where(is_usable(statuses), table, np.nan)
     by_name = {
-        (family.name, k): result
-        for family, of_family in zip(families, results, strict=True)
-        for k, result in zip(numbers, of_family, strict=True)
+        (family.name, k): _model(models[family].models, column, k)
+        for family in families
+        for column, k in enumerate(numbers)
     }
     return Selection(criterion.name, families, numbers, table, log_likelihoods, statuses, failed, by_name)
+
+
+def _model(results: EMResult, column: int, k: int) -> EMResult:
+    """One of several results, with its first k components alone: those beyond have weight zero."""
+    result: EMResult = jax.tree.map(lambda leaf: leaf[column], results)
+    weights, means, covariances = result.params
+    return result._replace(params=GMMParams(weights[:k], means[:k], covariances[:k]))

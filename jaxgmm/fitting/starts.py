@@ -12,7 +12,7 @@ from .. import checks
 from ..covariance.families import Family, as_family
 from ..loop.batching import take
 from ..seeding import Seeding
-from ..steps.maximization import from_responsibilities
+from ..steps.maximization import first_estimate
 from ..types import NoisyGMMParams
 from .standard import StandardProblem
 
@@ -44,8 +44,8 @@ def gaussian_starts(
     responsibilities = [values for values in drawn if isinstance(values, jax.Array)]
     starts = [values for values in drawn if not isinstance(values, jax.Array)]
     if responsibilities:
-        estimate = partial(from_responsibilities, weights=weights, family=family, ridge=problem.ridge)
-        starts.append(jax.vmap(partial(estimate, x))(jnp.concatenate(responsibilities)))
+        expected = jnp.concatenate(responsibilities) * weights[:, None]
+        starts.append(jax.vmap(lambda expected: first_estimate(x, expected, problem.ridge, family)[0])(expected))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *starts)
 
 
@@ -63,7 +63,7 @@ def _checked(seeding: Seeding, family: Family, key: Array, x: Array, weights: Ar
     if shape != expected:
         raise ValueError(f"seeding: expected {name} of shape {expected}, got {shape}")
     if isinstance(drawn, tuple):
-        as_family(family, drawn, "seeding")
+        as_family(family, checks.mixture_of(drawn), "seeding")
     return jax.tree.map(lambda leaf: leaf.astype(x.dtype), drawn)
 
 

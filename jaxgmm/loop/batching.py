@@ -4,6 +4,7 @@
 the slowest. Here a run that ends makes room for the next in the queue. Any ``Steps`` will do.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -24,6 +25,8 @@ from .driver import State, Task, begin, is_running, iterate_once, result_of, tas
 REFILL = 8  # one in so many lanes has to be free before it is worth stopping to fill them
 DENSITIES_ON_CPU, DENSITIES_ELSEWHERE = 2**17, 2**24  # of rows under components, that keep a machine busy
 SHARING = 16  # lanes that are worth having where all work on the same rows
+
+Packed = list[Array]  # what :func:`pack` makes of values
 
 
 def em_batch(
@@ -155,33 +158,38 @@ def run_queue(
     def is_busy(lanes: State, places: Array) -> Array:
         return is_running(lanes) & (places < n_queued)
 
-    def fill_and_run(carry: tuple[State, State, Array, Array]) -> tuple[State, State, Array, Array]:
-        states, lanes, places, n_taken = carry
+    # Between loops states are packed: one operation on all their fields
+    packed, unpack = pack(states)
+
+    def fill_and_run(carry: tuple[Packed, Packed, Array, Array]) -> tuple[Packed, Packed, Array, Array]:
+        waiting, running, places, n_taken = carry
 
         # Fill free lanes from the queue
-        is_free = ~is_busy(lanes, places)
+        is_free = ~is_busy(unpack(running), places)
         places = jnp.where(is_free, n_taken + jnp.cumsum(is_free, dtype=jnp.int32) - 1, places)
         n_taken = n_taken + is_free.sum(dtype=jnp.int32)
         indices = queue[jnp.minimum(places, n - 1)]
-        lanes = _where(is_free, take(states, indices), lanes)
+        running = jax.tree.map(lambda old, new: jnp.where(is_free[:, None], new, old), running, take(waiting, indices))
         own = take_along(in_axes, tasks, owner[indices])
 
         # Run until enough lanes are free again
         least = jnp.where(n_taken < n_queued, n_lanes - n_lanes // REFILL, 1)
+        lanes = unpack(running)
         lanes = lax.while_loop(lambda lanes: is_busy(lanes, places).sum() >= least, partial(iterate, own), lanes)
 
         # Write states back
         targets = jnp.where(places < n_queued, indices, n)
-        states = jax.tree.map(lambda leaf, new: leaf.at[targets].set(new, mode="drop"), states, lanes)
-        return states, lanes, places, n_taken
+        running = pack(lanes)[0]
+        waiting = jax.tree.map(lambda rows, new: rows.at[targets].set(new, mode="drop"), waiting, running)
+        return waiting, running, places, n_taken
 
-    def is_left(carry: tuple[State, State, Array, Array]) -> Array:
-        _, lanes, places, n_taken = carry
-        return (n_taken < n_queued) | is_busy(lanes, places).any()
+    def is_left(carry: tuple[Packed, Packed, Array, Array]) -> Array:
+        _, running, places, n_taken = carry
+        return (n_taken < n_queued) | is_busy(unpack(running), places).any()
 
     nowhere = jnp.full(n_lanes, n, jnp.int32)
-    carry = states, take(states, jnp.arange(n_lanes)), nowhere, jnp.int32(0)
-    return lax.while_loop(is_left, fill_and_run, carry)[0]
+    carry = packed, jax.tree.map(lambda rows: rows[:n_lanes], packed), nowhere, jnp.int32(0)
+    return unpack(lax.while_loop(is_left, fill_and_run, carry)[0])
 
 
 def take(values: Any, indices: Array) -> Any:
@@ -200,6 +208,23 @@ def axes_of(values: Any, axis: int | None) -> Any:
     return jax.tree.map(lambda _: axis, values)
 
 
-def _where(flags: Array, new: Any, old: Any) -> Any:
-    """For each entry of the leading axis the new values where its flag is set, the old ones elsewhere."""
-    return jax.vmap(lambda flag, *values: jax.tree.map(partial(jnp.where, flag), *values))(flags, new, old)
+def pack(values: Any) -> tuple[Packed, Callable[[Packed], Any]]:
+    """All leaves ``(n, ...)`` side by side, one array ``(n, p)`` for each dtype, and the way back, for any n.
+
+    An operation on packed values is one kernel to compile, instead of one for each leaf.
+    """
+    leaves, tree = jax.tree.flatten(values)
+    dtypes = sorted({leaf.dtype for leaf in leaves}, key=str)
+    places = [[place for place, leaf in enumerate(leaves) if leaf.dtype == dtype] for dtype in dtypes]
+    columns = [leaf.reshape(len(leaf), -1) for leaf in leaves]
+    packed = [jnp.concatenate([columns[place] for place in of_dtype], axis=1) for of_dtype in places]
+
+    def unpack(packed: Packed) -> Any:
+        found = list(leaves)
+        for rows, of_dtype in zip(packed, places, strict=True):
+            ends = np.cumsum([columns[place].shape[1] for place in of_dtype])[:-1]
+            for place, part in zip(of_dtype, jnp.split(rows, ends, axis=1), strict=True):
+                found[place] = part.reshape(len(rows), *leaves[place].shape[1:])
+        return jax.tree.unflatten(tree, found)
+
+    return packed, unpack

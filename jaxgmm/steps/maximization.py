@@ -123,6 +123,12 @@ def from_responsibilities(
 
 @program("family")
 def _from_responsibilities(x: Array, expected: Array, ridge: ArrayLike, family: Family) -> GMMParams:
+    params, stats = first_estimate(x, expected, ridge, family)
+    return maximize(family, ridge, None, params, stats) if family.constrained else params  # some maximisers iterate
+
+
+def first_estimate(x: Array, expected: Array, ridge: ArrayLike, family: Family) -> tuple[GMMParams, Stats]:
+    """Where EM begins, given weighted responsibilities ``(n, k)``, and the statistics it is estimated from."""
     total = expected.sum(1)
     x = jnp.where((total != 0)[:, None], x, 0)
     params = _all_alike(x, total, expected.shape[1], ridge, family)  # what components without rows keep
@@ -133,10 +139,9 @@ def _from_responsibilities(x: Array, expected: Array, ridge: ArrayLike, family: 
     shift = jnp.where(alive[:, None], first / linalg.safe_divisor(counts)[:, None], 0)
     params = params._replace(means=params.means + shift)
 
-    # Covariances about them; iterative maximisers take a second step
+    # Covariances about them
     stats = complete_stats(params, x, expected)
-    params = maximize(replace(family, estimate=family.begin or family.estimate), ridge, None, params, stats)
-    return maximize(family, ridge, None, params, stats) if family.constrained else params
+    return maximize(replace(family, estimate=family.begin or family.estimate), ridge, None, params, stats), stats
 
 
 def _all_alike(x: Array, total: Array, k: int, ridge: ArrayLike, family: Family) -> GMMParams:
@@ -151,7 +156,7 @@ def _all_alike(x: Array, total: Array, k: int, ridge: ArrayLike, family: Family)
     shared = jax.tree.map(lambda leaf: leaf / k, complete_stats(one, x, total[:, None]))
     second = jnp.broadcast_to(shared.second * (k / shape[0]), shape)
     stats = Stats(shared.log_likelihood, jnp.tile(shared.counts, k), jnp.tile(shared.first, (k, 1)), second)
-    return maximize(family, ridge, None, params, stats)
+    return moments(params, stats, ridge)  # covariances that are all alike are in every family
 
 
 def complete_stats(params: GMMParams, x: Array, expected: Array) -> Stats:
