@@ -44,7 +44,7 @@ def gaussian_starts(
     responsibilities = [values for values in drawn if isinstance(values, jax.Array)]
     starts = [values for values in drawn if not isinstance(values, jax.Array)]
     if responsibilities:
-        expected = jnp.concatenate(responsibilities) * weights[:, None]
+        expected = jnp.concatenate(responsibilities) * weights[None, :, None]
         starts.append(jax.vmap(lambda expected: first_estimate(x, expected, problem.ridge, family)[0])(expected))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *starts)
 
