@@ -16,6 +16,8 @@ from .cholesky import whiten as whiten
 from .cholesky import whitened_scatter as whitened_scatter
 from .eigen import eigh as eigh
 from .eigen import rotate_common_axes as rotate_common_axes
+from .packing import Packed as Packed
+from .packing import pack as pack
 from .products import einsum as einsum
 from .products import matmul as matmul
 from .products import round_once as round_once

@@ -4,7 +4,6 @@
 the slowest. Here a run that ends makes room for the next in the queue. Any ``Steps`` will do.
 """
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +14,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks
+from ..linalg import Packed, pack
 from ..programs import program
 from ..steps.contract import Steps
 from ..steps.options import model_and_rows
@@ -25,8 +25,6 @@ from .driver import State, Task, begin, is_running, iterate_once, result_of, tas
 REFILL = 8  # one in so many lanes has to be free before it is worth stopping to fill them
 DENSITIES_ON_CPU, DENSITIES_ELSEWHERE = 2**17, 2**24  # of rows under components, that keep a machine busy
 SHARING = 16  # lanes that are worth having where all work on the same rows
-
-Packed = list[Array]  # what :func:`pack` makes of values
 
 
 def em_batch(
@@ -129,8 +127,14 @@ def run_together(task: Task, states: State, limit: ArrayLike, accelerate: Accele
 
     As a run that has stopped keeps its state by itself, this needs no choice between old and new as ``vmap`` makes.
     """
+    packed, unpack = pack(states, 1)
     iterate = jax.vmap(partial(iterate_once, limit, accelerate), (axes_of(task, None), 0))
-    return lax.while_loop(lambda states: is_running(states).any(), partial(iterate, task), states)
+    packed = lax.while_loop(
+        lambda packed: is_running(unpack(packed)).any(),
+        lambda packed: pack(iterate(task, unpack(packed)), 1)[0],
+        packed,
+    )
+    return unpack(packed)
 
 
 def run_queue(
@@ -159,7 +163,7 @@ def run_queue(
         return is_running(lanes) & (places < n_queued)
 
     # Between loops states are packed: one operation on all their fields
-    packed, unpack = pack(states)
+    packed, unpack = pack(states, 1)
 
     def fill_and_run(carry: tuple[Packed, Packed, Array, Array]) -> tuple[Packed, Packed, Array, Array]:
         waiting, running, places, n_taken = carry
@@ -174,12 +178,14 @@ def run_queue(
 
         # Run until enough lanes are free again
         least = jnp.where(n_taken < n_queued, n_lanes - n_lanes // REFILL, 1)
-        lanes = unpack(running)
-        lanes = lax.while_loop(lambda lanes: is_busy(lanes, places).sum() >= least, partial(iterate, own), lanes)
+        running = lax.while_loop(
+            lambda running: is_busy(unpack(running), places).sum() >= least,
+            lambda running: pack(iterate(own, unpack(running)), 1)[0],
+            running,
+        )
 
         # Write states back
         targets = jnp.where(places < n_queued, indices, n)
-        running = pack(lanes)[0]
         waiting = jax.tree.map(lambda rows, new: rows.at[targets].set(new, mode="drop"), waiting, running)
         return waiting, running, places, n_taken
 
@@ -206,25 +212,3 @@ def take_along(in_axes: Any, values: Any, indices: Array) -> Any:
 def axes_of(values: Any, axis: int | None) -> Any:
     """``in_axes`` that say the same of every leaf."""
     return jax.tree.map(lambda _: axis, values)
-
-
-def pack(values: Any) -> tuple[Packed, Callable[[Packed], Any]]:
-    """All leaves ``(n, ...)`` side by side, one array ``(n, p)`` for each dtype, and the way back, for any n.
-
-    An operation on packed values is one kernel to compile, instead of one for each leaf.
-    """
-    leaves, tree = jax.tree.flatten(values)
-    dtypes = sorted({leaf.dtype for leaf in leaves}, key=str)
-    places = [[place for place, leaf in enumerate(leaves) if leaf.dtype == dtype] for dtype in dtypes]
-    columns = [leaf.reshape(len(leaf), -1) for leaf in leaves]
-    packed = [jnp.concatenate([columns[place] for place in of_dtype], axis=1) for of_dtype in places]
-
-    def unpack(packed: Packed) -> Any:
-        found = list(leaves)
-        for rows, of_dtype in zip(packed, places, strict=True):
-            ends = np.cumsum([columns[place].shape[1] for place in of_dtype])[:-1]
-            for place, part in zip(of_dtype, jnp.split(rows, ends, axis=1), strict=True):
-                found[place] = part.reshape(len(rows), *leaves[place].shape[1:])
-        return jax.tree.unflatten(tree, found)
-
-    return packed, unpack

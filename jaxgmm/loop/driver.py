@@ -165,9 +165,7 @@ def accept_or_reject(state: State, verdict: Verdict, stats: Any) -> State:
     params, stats, objective, held, gain, n_iter, n_plain = jax.tree.map(
         partial(jnp.where, verdict.is_rejected), rejected, accepted
     )
-    history = state.history
-    if history.size:
-        history = history.at[n_iter].set(objective, mode="drop")
+    history = jnp.where(jnp.arange(len(state.history)) == n_iter, objective, state.history)
     return State(
         params, stats, objective, held, history, n_iter, verdict.status, state.candidate, gain, n_plain,
         state.acceleration,

@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.sharding import PartitionSpec
 
+from ..linalg import pack
+
 ROWS = "rows"  # the axis of a mesh over whose devices rows are spread
 
 Block = Callable[[Any, Array], Any]  # (rows, weights) -> statistics that add; a pytree of the arrays it needs
@@ -40,13 +42,14 @@ def sum_over_chunks(block: Block, observations: Any, weights: Array, size: int, 
             lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), (observations, weights)
         )
         row_weights = jnp.where(start + jnp.arange(size) >= index * size, row_weights, 0)
-        return _compensated_add(totals, block(rows, row_weights)), None
+        return _compensated_add(totals, pack(block(rows, row_weights))[0]), None
 
     first = jax.tree.map(lambda leaf: leaf[:size], (observations, weights))
-    zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(block, *first))
+    shapes = jax.eval_shape(block, *first)
+    zeros, unpack = pack(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
     (total, lost), _ = lax.scan(add_chunk, (zeros, zeros), jnp.arange(-(-n // size)))
     # What an infinite total lost is infinity minus infinity, and means nothing.
-    return jax.tree.map(lambda sums, error: jnp.where(jnp.isfinite(sums), sums + error, sums), total, lost)
+    return unpack(jax.tree.map(lambda sums, error: jnp.where(jnp.isfinite(sums), sums + error, sums), total, lost))
 
 
 def _shared_between_devices(block: Block, observations: Any, weights: Array, size: int) -> Any:
