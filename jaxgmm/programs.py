@@ -7,6 +7,7 @@ import inspect
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -45,21 +46,25 @@ class Program:
         self.n_maps = 0
         self.compiles_fast: bool | None = None
         self.run: Function = function
+        self.lock = threading.Lock()  # who finds it being compiled waits for it
 
     def __call__(self, *arguments: Array) -> Any:
-        """The value of the function, compiled on the first call, and again when that has come to pay."""
+        """The value of the function."""
         self.n_elements += sum(leaf.size for leaf in arguments)
-        compiles_fast = self.n_elements < MANY_ELEMENTS and jax.default_backend() == "cpu" and knows_fast_compile()
-        if compiles_fast != self.compiles_fast:
-            self._compile(compiles_fast, *arguments)
+        self.compile(*arguments)
         return self.run(*arguments)
 
-    def _compile(self, fast: bool, *arguments: Any) -> None:
-        self.run = jax.jit(partial(self.function), compiler_options=FAST_COMPILE if fast else None)
-        before = n_memory_maps()
-        with progress.compiling(self.name):
-            self.run.lower(*arguments).compile()
-        self.compiles_fast, self.n_maps = fast, max(n_memory_maps() - before, 0)
+    def compile(self, *arguments: Any) -> None:
+        """Compile for arguments, or their shapes: the first time, and again when running fast has come to pay."""
+        fast = self.n_elements < MANY_ELEMENTS and jax.default_backend() == "cpu" and knows_fast_compile()
+        with self.lock:
+            if fast == self.compiles_fast:
+                return
+            run = jax.jit(partial(self.function), compiler_options=FAST_COMPILE if fast else None)
+            before = n_memory_maps()
+            with progress.compiling(self.name):
+                run.lower(*arguments).compile()
+            self.run, self.compiles_fast, self.n_maps = run, fast, max(n_memory_maps() - before, 0)
 
 
 class Programs:
@@ -69,15 +74,13 @@ class Programs:
         self.kept: OrderedDict[Any, Program] = OrderedDict()
         self.lock = threading.Lock()  # a search compiles in several threads
 
-    def run(self, key: Any, program: Callable[[], Program], arguments: Any) -> Any:
-        """The value of the program for ``key``, made where there is none."""
+    def get(self, key: Any, make: Callable[[], Program]) -> Program:
+        """The program for ``key``, made where there is none."""
         with self.lock:
-            chosen = self.kept.get(key) or program()
+            chosen = self.kept.get(key) or make()
             self.kept[key] = chosen
             self.kept.move_to_end(key)
-        result = chosen(*arguments)
-        self.let_go()
-        return result
+            return chosen
 
     def let_go(self) -> None:
         """Forget the programs that were not used for longest, until few enough are left."""
@@ -107,25 +110,48 @@ def program(*static_argnames: str) -> Callable[[Callable[..., R]], Callable[...,
         inline = jax.jit(function, static_argnames=static_argnames)
         names = list(inspect.signature(function).parameters)
 
-        @wraps(function)
-        def call(*arguments: Any) -> R:
-            if jax.config.values["jax_disable_jit"] or not is_eager(arguments):
-                return cast(R, inline(*arguments))
+        def find(*arguments: Any) -> tuple[Program, list[Any]]:
+            """The program for these arguments, and their leaves, in its order."""
             by_name = dict(zip(names, arguments, strict=False))
             static = {name: by_name.pop(name) for name in static_argnames if name in by_name}
             leaves, tree = jax.tree.flatten(by_name)
-            leaves = [leaf if isinstance(leaf, jax.Array) else jnp.asarray(leaf) for leaf in leaves]
+            leaves = [leaf if hasattr(leaf, "dtype") else jnp.asarray(leaf) for leaf in leaves]
 
             def of_leaves(*leaves: Array) -> Any:
                 return function(**jax.tree.unflatten(tree, leaves), **static)
 
             shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
             key = (function, tuple(static.items()), tree, shapes, jax.config.values["jax_enable_x64"])
-            return cast(R, PROGRAMS.run(key, partial(Program, of_leaves, function.__name__.strip("_")), leaves))
+            return PROGRAMS.get(key, partial(Program, of_leaves, function.__name__.strip("_"))), leaves
 
+        @wraps(function)
+        def call(*arguments: Any) -> R:
+            if jax.config.values["jax_disable_jit"] or not is_eager(arguments):
+                return cast(R, inline(*arguments))
+            chosen, leaves = find(*arguments)
+            result = chosen(*leaves)
+            PROGRAMS.let_go()
+            return cast(R, result)
+
+        call.find = find  # type: ignore[attr-defined]
         return call
 
     return decorate
+
+
+def compile_ahead(function: Any, *arguments: Any) -> None:
+    """Begin to compile a function of :func:`program` in another thread, for arguments or their shapes."""
+    if jax.config.values["jax_disable_jit"] or not is_eager(arguments):
+        return
+    chosen, leaves = function.find(*arguments)
+    if chosen.compiles_fast is None:
+        with_x64 = jax.config.values["jax_enable_x64"]  # a setting of each thread
+
+        def compile_it() -> None:
+            with suppress(Exception), jax.enable_x64(with_x64):  # the call itself will say what is wrong
+                chosen.compile(*leaves)
+
+        threading.Thread(target=compile_it).start()
 
 
 def is_eager(arguments: Any) -> bool:

@@ -4,6 +4,7 @@ Each is a program of its own where rows are concrete, so that data sets share wh
 that a fit does on a sample serves every large data set. Under a caller's ``jit`` they are one program.
 """
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -17,9 +18,9 @@ from ..loop.driver import Task
 from ..mixture.density import chunk_rows
 from ..mixture.noise import rescaled, with_noise
 from ..mixture.units import standardise_params
-from ..programs import program
+from ..programs import compile_ahead, program
 from ..seeding import Seeding
-from ..types import FitResult, Noise, NoisyGMMParams, Prior, Status, is_usable
+from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status, is_usable
 from .restarts import Rules, best_of, brief_runs
 from .standard import StandardProblem, gaussian_task, restore, standard_problem
 from .starts import gaussian_starts, sample_rows, sample_size
@@ -64,15 +65,33 @@ def fit_gaussian(
     problem = _standardise(x, weights, ridge, prior, options)
     if start is not None:
         return _from_start(tol, problem, start, options)
-    sample = problem
     size = sample_size(len(weights), options.n_components, x.shape[1])
-    if size is not None:
-        sample = _draw_sample(key, problem, size, options)
-    starts = _draw_starts(key, sample, noise, options)
-    if sample is problem:
+    shapes = _shapes_of_starts(x, noise, options)
+    if size is None:
+        compile_ahead(_compete, tol, problem, shapes, noise, options)
+        starts = _draw_starts(key, problem, noise, options)
         return _compete(tol, problem, starts, noise, options)
+
+    # Where there are many rows, all starts run briefly on a sample of them
+    each: Any = partial(jax.ShapeDtypeStruct, (options.n_init,))
+    brief_shapes = Brief(shapes, each(x.dtype), each(jnp.int32))
+    compile_ahead(_compete_on_all_rows, tol, problem, brief_shapes, each(x.dtype), noise, options)
+    sample = _draw_sample(key, problem, size, options)
+    compile_ahead(_run_briefly, tol, sample, shapes, options)
+    starts = _draw_starts(key, sample, noise, options)
     brief, values = _run_briefly(tol, sample, starts, options)
     return _compete_on_all_rows(tol, problem, brief, values, noise, options)
+
+
+def _shapes_of_starts(x: Array, noise: Noise | None, options: Options) -> Any:
+    """Shapes of what :func:`_draw_starts` returns, so that later stages can be compiled beside it."""
+    assert options.family is not None
+    n, k, d = options.n_init, options.n_components, x.shape[1]
+    shaped: Any = partial(jax.ShapeDtypeStruct, dtype=x.dtype)
+    mixtures = GMMParams(shaped((n, k)), shaped((n, k, d)), shaped((n, *options.family.structure(k, d))))
+    if noise is None:
+        return mixtures
+    return NoisyGMMParams(mixtures, shaped((n,)), jax.tree.map(lambda leaf: shaped((n, *jnp.shape(leaf))), noise))
 
 
 @program("options")

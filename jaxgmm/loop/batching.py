@@ -127,14 +127,8 @@ def run_together(task: Task, states: State, limit: ArrayLike, accelerate: Accele
 
     As a run that has stopped keeps its state by itself, this needs no choice between old and new as ``vmap`` makes.
     """
-    packed, unpack = pack(states, 1)
     iterate = jax.vmap(partial(iterate_once, limit, accelerate), (axes_of(task, None), 0))
-    packed = lax.while_loop(
-        lambda packed: is_running(unpack(packed)).any(),
-        lambda packed: pack(iterate(task, unpack(packed)), 1)[0],
-        packed,
-    )
-    return unpack(packed)
+    return lax.while_loop(lambda states: is_running(states).any(), partial(iterate, task), states)
 
 
 def run_queue(
