@@ -214,7 +214,7 @@ def pad_rows(values: Any) -> Any:
 
 def as_host_array(array: Array) -> Any:
     """On a CPU the same memory as a numpy array, so that cutting and joining need no program for each length."""
-    return np.asarray(array) if jax.default_backend() == "cpu" else array
+    return np.asarray(array) if jax.default_backend() == "cpu" and checks.is_concrete(array) else array
 
 
 def first_rows(values: Any, n: int) -> Any:

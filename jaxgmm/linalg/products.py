@@ -42,7 +42,8 @@ def round_once(values: Array) -> Array:
 
 
 def symmetrize(matrices: Array) -> Array:
-    """The symmetric part ``(A + A^T) / 2`` of each matrix."""
+    """The symmetric part ``(A + A^T) / 2`` of each matrix, to the last bit."""
+    matrices = round_once(matrices)  # or the two entries of a pair may be computed, and rounded, each in its own way
     return (matrices + matrices.swapaxes(-1, -2)) / 2
 
 

@@ -13,7 +13,7 @@ EEE, VVV, VVI, EEV = (jaxgmm.get_family(name) for name in ("EEE", "VVV", "VVI", 
 
 def models_of(objectives, statuses, labels, name="model"):
     k = range(len(objectives))
-    models = tuple(f"{name} {i}" for i in k)
+    models = np.array([f"{name} {i}" for i in k])  # stands for results with a leading axis
     columns = (
         np.array(objectives),
         labels,
@@ -49,7 +49,7 @@ def test_the_better_model_of_two_rounds_stays_and_failures_add_up():
     one = models_of([1.0, 5.0, 9.0], [Status.CONVERGED, Status.CONVERGED, Status.DEGENERATE], labels, "one")
     other = models_of([2.0, 4.0, 3.0], [Status.CONVERGED, Status.CONVERGED, Status.MAX_ITER], labels + 1, "other")
     better = better_of(one, other)
-    assert better.models == ("other 0", "one 1", "other 2")
+    assert better.models.tolist() == ["other 0", "one 1", "other 2"]
     assert better.objectives.tolist() == [2, 5, 3]
     assert better.labels[:, 0].tolist() == [1, 0, 1]
     assert better.statuses.tolist() == [Status.CONVERGED, Status.CONVERGED, Status.MAX_ITER]
