@@ -145,8 +145,8 @@ def select(
     criterion = _criterion(criterion)
     n_init, max_iter = checks.as_integer(n_init, "n_init", 1), checks.as_integer(max_iter, "max_iter", 0)
     ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
-    value = None if prior is None or callable(prior) else checks.as_prior(prior, x[:1])
-    rule = prior if callable(prior) else None
+    value, rule = (None, prior) if callable(prior) else (prior, None)
+    value = None if value is None else checks.as_prior(value, x[:1])
 
     # Starts of both rounds
     n_first = -(-n_init // 2)
@@ -171,10 +171,8 @@ def select(
     with line as bar:
         models = in_parallel(search, groups, dict.fromkeys(chosen, labels[:, :n_first]), bar)
         if has_second:
-            ranking = to_selection(models).ranking
-            further = in_parallel(
-                search, groups, where_others_ended(models, numbers, ranking, labels[:, n_first:]), bar
-            )
+            starts = where_others_ended(models, numbers, to_selection(models).ranking, labels[:, n_first:])
+            further = in_parallel(search, groups, starts, bar)
             models = {family: better_of(models[family], further[family]) for family in chosen}
     return _usable(to_selection(models))
 

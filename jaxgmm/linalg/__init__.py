@@ -20,6 +20,7 @@ from .packing import Packed as Packed
 from .packing import pack as pack
 from .products import einsum as einsum
 from .products import matmul as matmul
+from .products import mirror as mirror
 from .products import round_once as round_once
 from .products import safe_divisor as safe_divisor
 from .products import symmetrize as symmetrize

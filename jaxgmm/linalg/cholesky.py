@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
-from .products import LARGEST_UNROLLED, einsum, matmul, stack_lanes, symmetrize
+from .products import LARGEST_UNROLLED, einsum, matmul, mirror, stack_lanes, symmetrize
 from .storage import as_matrices, pool_moments, variances
 
 # Matrix rows eliminated as one block beyond LARGEST_UNROLLED features: larger blocks take fewer and larger products,
@@ -153,7 +153,7 @@ def unwhiten_scatter(factor: Factor, first: Array, second: Array, offsets: Array
     if factor.root.ndim == 2:
         return factor.root**2 * second
     of_offsets = pool_moments(first[:, :, None] * offsets[:, None, :], second.shape)
-    return symmetrize(matmul(factor.root, second - of_offsets))
+    return mirror(matmul(factor.root, second - of_offsets))
 
 
 def precisions(factor: Factor) -> Array:

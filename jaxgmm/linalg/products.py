@@ -42,9 +42,14 @@ def round_once(values: Array) -> Array:
 
 
 def symmetrize(matrices: Array) -> Array:
-    """The symmetric part ``(A + A^T) / 2`` of each matrix, to the last bit."""
-    matrices = round_once(matrices)  # or the two entries of a pair may be computed, and rounded, each in its own way
+    """The symmetric part ``(A + A^T) / 2`` of each matrix."""
     return (matrices + matrices.swapaxes(-1, -2)) / 2
+
+
+def mirror(matrices: Array) -> Array:
+    """Lower triangles and their mirror images: symmetric to the last bit, however a compiler rounds sums of products."""
+    below = np.tri(matrices.shape[-1], dtype=bool)[(None,) * (matrices.ndim - 2)]
+    return jnp.where(below, matrices, matrices.swapaxes(-1, -2))
 
 
 def safe_divisor(values: Array) -> Array:

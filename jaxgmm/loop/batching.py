@@ -172,11 +172,8 @@ def run_queue(
 
         # Run until enough lanes are free again
         least = jnp.where(n_taken < n_queued, n_lanes - n_lanes // REFILL, 1)
-        running = lax.while_loop(
-            lambda running: is_busy(unpack(running), places).sum() >= least,
-            lambda running: pack(iterate(own, unpack(running)), 1)[0],
-            running,
-        )
+        advance = lambda running: pack(iterate(own, unpack(running)), 1)[0]  # noqa: E731
+        running = lax.while_loop(lambda running: is_busy(unpack(running), places).sum() >= least, advance, running)
 
         # Write states back
         targets = jnp.where(places < n_queued, indices, n)

@@ -127,6 +127,5 @@ def about_means(natural: Natural, stats: Stats, shape: tuple[int, ...]) -> Stats
             place = np.zeros((d, d), int)
             place[np.triu_indices(d)] = np.arange(d * (d + 1) // 2)
             second = second[:, np.maximum(place, place.T)]
-    return stats._replace(
-        first=first, second=linalg.pool_moments(second, (shape[0], d)) - linalg.pool_moments(moved, shape)
-    )
+    second = linalg.pool_moments(second, (shape[0], d)) - linalg.pool_moments(moved, shape)
+    return stats._replace(first=first, second=second if len(shape) == 2 else linalg.mirror(second))
