@@ -20,7 +20,9 @@ from ..types import Observations, Stats
 from . import natural
 from .chunks import sum_over_chunks
 
-MANY_DENSITIES = 1024  # of rows under components, for which a second kernel is worth compiling
+# Rows times components from which a second kernel is worth the second that a CPU takes to compile it. 100 iterations in
+# float32 take 76 ms less with it for 80,000 densities in 8 features, 93 ms less for 500,000 in 2.
+MANY_DENSITIES = 2**16
 ROWS_OF_CENTRE = 1024  # whose mean the natural kernel subtracts: any point within the data will do
 
 
