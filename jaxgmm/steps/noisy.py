@@ -72,7 +72,7 @@ def _prepare(inner: Any, params: NoisyGMMParams) -> PreparedNoisy:
 
 
 def _expect(inner: Any, prepared: PreparedNoisy, observations: Any, weights: Array) -> NoisyStats:
-    observations = as_observations(observations)
+    observations = as_observations(observations, n_features=len(prepared.mixture.centre))
     x = jnp.where((weights != 0)[:, None], observations.x, prepared.mixture.centre[None])
 
     # Log-densities of each row under the mixture and under the noise, and their sum

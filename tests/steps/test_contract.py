@@ -188,6 +188,7 @@ def test_unusable_parameters_have_an_unusable_status():
 
 X = blobs(30).astype(np.float32)
 GMM = random_params(jaxgmm.FULL, dtype=np.float32)
+ONE_FEATURE = jaxgmm.GMMParams(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)))
 M_STEP = lambda params, stats: params  # noqa: E731
 E_STEP = lambda params, x, weights: jaxgmm.e_step(params, x, weights)  # noqa: E731
 REFUSED = {
@@ -223,6 +224,18 @@ REFUSED = {
             jaxgmm.with_noise(GMM, jaxgmm.box_noise(X)), X, steps=jaxgmm.noisy_steps(jaxgmm.gaussian_steps(jaxgmm.DIAG))
         ),
         r"params.covariances: expected shape \(3, 2\) for the diag family",
+    ),
+    "another number of features": (
+        lambda: jaxgmm.em(ONE_FEATURE, X, steps=jaxgmm.gaussian_steps()),
+        r"x: expected 1 features to go with params, got shape \(30, 2\)",
+    ),
+    "another number of features beside noise": (
+        lambda: jaxgmm.em(
+            jaxgmm.with_noise(ONE_FEATURE, jaxgmm.box_noise(X[:, 0])),
+            X,
+            steps=jaxgmm.noisy_steps(jaxgmm.gaussian_steps()),
+        ),
+        r"x: expected 1 features to go with params, got shape \(30, 2\)",
     ),
     "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
     "no function": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=3)), "steps.expect: expected a function"),
