@@ -237,6 +237,14 @@ REFUSED = {
         ),
         r"x: expected 1 features to go with params, got shape \(30, 2\)",
     ),
+    "negative ridge": (lambda: jaxgmm.gaussian_steps(ridge=-1.0), "ridge: expected a finite number >= 0, got -1.0"),
+    "empty chunks": (lambda: jaxgmm.gaussian_steps(chunk_size=0), "chunk_size: expected at least 1, got 0"),
+    "letters": (lambda: jaxgmm.gaussian_steps("EEE"), "family: expected a Family .*get_family.*got 'EEE'"),
+    "prior": (lambda: jaxgmm.gaussian_steps(prior=3), "prior: expected a Prior .*, got int"),
+    "prior of other features": (
+        lambda: jaxgmm.em(GMM, X, steps=jaxgmm.gaussian_steps(prior=jaxgmm.default_prior(X[:, 0], 3))),
+        r"prior.mean: expected shape \(2,\) to go with 2 features, got \(1,\)",
+    ),
     "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
     "no function": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=3)), "steps.expect: expected a function"),
     "no log-likelihood": (
