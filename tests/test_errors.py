@@ -71,7 +71,22 @@ BAD_FITS = {
         ValueError,
         r"params.noise_weight: expected one number, got shape \(2,\)",
     ),
-    "noise": (lambda: fit(noise=3), TypeError, r"noise: expected a Noise \(see jaxgmm.box_noise\)"),
+    "noise": (lambda: fit(noise=3), TypeError, r"noise: expected a Noise \(see jaxgmm.box_noise\), got int"),
+    "noise beside start": (
+        lambda: fit(start=START, noise=jaxgmm.box_noise(X)),
+        ValueError,
+        r"start: expected without noise, got both",
+    ),
+    "seeding beside start": (
+        lambda: fit(start=START, seeding=jaxgmm.seeding.kmeans),
+        ValueError,
+        r"start: expected without seeding, got both",
+    ),
+    "seeding name": (
+        lambda: fit(seeding="kmeans"),
+        TypeError,
+        r"seeding: expected functions such as those of jaxgmm.seeding, got 'kmeans'",
+    ),
     "noise features": (
         lambda: fit(noise=jaxgmm.box_noise(blobs(30, 3))),
         ValueError,
