@@ -176,9 +176,22 @@ def _custom(x: Any, weights: Any, steps: Any, start: Any, options: Options) -> t
         raise ValueError(
             "seeding: expected a function that returns parameters, or a start, to go with steps; got neither"
         )
+    _refuse_mapped_closures(steps := as_steps(steps))
     start, observations, weights = custom_arguments(start, x, weights)
     checks.row_values(jnp.zeros((len(weights), 1), weights.dtype), weights)
-    return observations, weights, chunked(as_steps(steps)), start
+    return observations, weights, chunked(steps), start
+
+
+def _refuse_mapped_closures(steps: Steps) -> None:
+    """Raise if a function closes over a value that ``vmap`` maps: the restarts of all lanes share one queue."""
+    for name, field in zip(Steps._fields, steps, strict=True):
+        cells = getattr(getattr(field, "func", None), "__closure__", None) or ()
+        values = jax.tree.leaves([cell.cell_contents for cell in cells])
+        if any(isinstance(value, jax.core.Tracer) and hasattr(value, "batch_dim") for value in values):
+            raise TypeError(
+                f"steps.{name}: expected arrays that vmap maps as arguments of jax.tree_util.Partial(function, array), "
+                "got a function that closes over one"
+            )
 
 
 @program("options")

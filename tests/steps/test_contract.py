@@ -165,6 +165,14 @@ def test_steps_take_plain_arrays_too():
     np.testing.assert_allclose(plain.log_likelihood, jaxgmm.em(params, x, max_iter=5).log_likelihood, rtol=1e-5)
 
 
+def test_noise_goes_beside_steps_of_plain_functions():
+    params, x = jaxgmm.with_noise(GMM, jaxgmm.box_noise(X)), X
+    plain = jaxgmm.gaussian_steps()
+    plain = plain._replace(expect=lambda *arguments: jaxgmm.gaussian_steps().expect(*arguments))
+    result = jaxgmm.em(params, x, steps=jaxgmm.noisy_steps(plain), max_iter=3)
+    np.testing.assert_allclose(result.log_likelihood, jaxgmm.em(params, x, max_iter=3).log_likelihood, rtol=1e-5)
+
+
 def test_unusable_parameters_have_an_unusable_status():
     x, zeros = blobs(30).astype(np.float32), np.zeros(30, np.float32)
     params = random_params(jaxgmm.FULL, dtype=np.float32)
@@ -191,6 +199,13 @@ GMM = random_params(jaxgmm.FULL, dtype=np.float32)
 ONE_FEATURE = jaxgmm.GMMParams(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)))
 M_STEP = lambda params, stats: params  # noqa: E731
 E_STEP = lambda params, x, weights: jaxgmm.e_step(params, x, weights)  # noqa: E731
+
+
+def fit_with_penalty(strength):
+    steps = jaxgmm.gaussian_steps()._replace(log_prior=lambda params: -strength * (params.means**2).sum())
+    return jaxgmm.fit(jax.random.key(0), X, 3, steps=steps, start=GMM)
+
+
 REFUSED = {
     "steps and family": (
         lambda: jaxgmm.em(GMM, X, steps=POISSON, family=jaxgmm.FULL),
@@ -245,6 +260,15 @@ REFUSED = {
         lambda: jaxgmm.em(GMM, X, steps=jaxgmm.gaussian_steps(prior=jaxgmm.default_prior(X[:, 0], 3))),
         r"prior.mean: expected shape \(2,\) to go with 2 features, got \(1,\)",
     ),
+    "closure over a lane": (
+        lambda: jax.vmap(fit_with_penalty)(jnp.arange(2.0)),
+        "steps.log_prior: expected arrays that vmap maps as arguments of jax.tree_util.Partial",
+    ),
+    "concentration": (
+        lambda: jaxgmm.noisy_steps(jaxgmm.gaussian_steps(), 0.01),
+        "concentration: expected at least 1, got 0.01",
+    ),
+    "noise without steps": (lambda: jaxgmm.noisy_steps(3), "steps: expected jaxgmm.Steps, got int"),
     "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
     "no function": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=3)), "steps.expect: expected a function"),
     "no log-likelihood": (
