@@ -193,6 +193,11 @@ BAD_CALLS = {
         ValueError,
         r"params.covariances: expected shape \(2, 2\)",
     ),
+    "select nothing": (
+        lambda: jaxgmm.select(KEY, X, np.int64(0)),
+        ValueError,
+        r"n_components: expected at least 1, got 0",
+    ),
     "get_family": (lambda: jaxgmm.get_family("VVZ"), ValueError, r"expected one of full.*VEV.*, got 'VVZ'"),
     "history of a batch": (
         lambda: jaxgmm.trimmed_history(

@@ -54,7 +54,7 @@ def noisy_steps(steps: Steps, concentration: ArrayLike = 1.0) -> Steps:
     Reference:
         Banfield & Raftery (1993), Model-based Gaussian and non-Gaussian clustering.
     """
-    if is_concrete(concentration) and not float(concentration) >= 1:
+    if is_concrete(concentration) and not np.asarray(concentration) >= 1:
         raise ValueError(f"concentration: expected at least 1, got {concentration}")
     alpha, steps = jnp.asarray(concentration), as_steps(steps)
     inner = steps.coordinates

@@ -269,6 +269,24 @@ REFUSED = {
         "concentration: expected at least 1, got 0.01",
     ),
     "noise without steps": (lambda: jaxgmm.noisy_steps(3), "steps: expected jaxgmm.Steps, got int"),
+    "M-step of another structure": (
+        lambda: jaxgmm.em(GMM, X, m_step=lambda params, stats: tuple(params[:2])),
+        r"the M-step: expected parameters such as the start, GMMParams\(weights='float32\[3\]', .*got \('float32\[3\]'",
+    ),
+    "M-step of another shape": (
+        lambda: jaxgmm.em(GMM, X, m_step=lambda params, stats: params._replace(means=stats.first[0])),
+        r"the M-step: .* means='float32\[3,2\]', .*, got .* means='float32\[2\]'",
+    ),
+    "M-step of another dtype": (
+        lambda: jaxgmm.em(GMM, X, m_step=lambda params, stats: params._replace(means=params.means > 0)),
+        r"the M-step: .*, got .*means='bool\[3,2\]'",
+    ),
+    "no M-step": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(maximize=None)), "steps.maximize: .* got None"),
+    "accelerator that was not called": (
+        lambda: jaxgmm.em(GMM, X, accelerate=jaxgmm.acceleration.momentum),
+        r"accelerate: expected such as jaxgmm.acceleration.momentum\(\), got",
+    ),
+    "axes": (lambda: jaxgmm.em_batch(GMM, X, in_axes=(1, None, None)), r"in_axes: expected 0 or None .* got \(1,"),
     "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
     "no function": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=3)), "steps.expect: expected a function"),
     "no log-likelihood": (
