@@ -39,7 +39,7 @@ def _placed_automatically(array: Array) -> Array:
     return array
 
 
-def as_observations(x: Any, name: str = "x") -> Observations:
+def as_observations(x: Any, name: str = "x", n_features: int | None = None) -> Observations:
     """``x``, an array or :class:`Observations`, as observations of ``(n, d)`` rows; ``(n,)`` means d = 1."""
     observations = x if isinstance(x, Observations) else Observations(x)
     for field, value in zip(Observations._fields[1:], observations[1:], strict=True):
@@ -50,7 +50,10 @@ def as_observations(x: Any, name: str = "x") -> Observations:
         raise ValueError(f"{name}: expected shape (n, d), or (n,) for one feature, got {rows.shape}")
     if 0 in rows.shape:
         raise ValueError(f"{name}: expected at least one row and one feature, got shape {rows.shape}")
-    return Observations(rows[:, None] if rows.ndim == 1 else rows)
+    rows = rows[:, None] if rows.ndim == 1 else rows
+    if n_features not in (None, rows.shape[1]):
+        raise ValueError(f"{name}: expected {n_features} features to go with params, got shape {rows.shape}")
+    return Observations(rows)
 
 
 def as_rows(x: Any, name: str = "x") -> Array:
@@ -136,12 +139,9 @@ def as_prior(prior: Any, means: Array) -> Prior:
 
 def arguments(params: Any, x: Any, weights: Any = None) -> tuple[Any, Array, Array]:
     """Parameters, rows ``(n, d)`` and row weights ``(n,)``, checked against each other and brought to one dtype."""
-    params, rows = as_params(params), as_rows(x)
+    params = as_params(params)
+    rows = as_observations(x, n_features=mixture_of(params).means.shape[1]).x
     weights = as_row_weights(weights, rows)
-    means = mixture_of(params).means
-    d = means.shape[1]
-    if rows.shape[1] != d:
-        raise ValueError(f"x: expected {d} features to go with params.means {means.shape}, got shape {rows.shape}")
     # Not of weights: they only count rows. Nor of the noise.
     dtype = np.result_type(*(leaf.dtype for leaf in (*mixture_of(params), rows)))
     return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, rows, weights))

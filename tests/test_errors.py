@@ -71,7 +71,22 @@ BAD_FITS = {
         ValueError,
         r"params.noise_weight: expected one number, got shape \(2,\)",
     ),
-    "noise": (lambda: fit(noise=3), TypeError, r"noise: expected a Noise \(see jaxgmm.box_noise\)"),
+    "noise": (lambda: fit(noise=3), TypeError, r"noise: expected a Noise \(see jaxgmm.box_noise\), got int"),
+    "noise beside start": (
+        lambda: fit(start=START, noise=jaxgmm.box_noise(X)),
+        ValueError,
+        r"start: expected without noise, got both",
+    ),
+    "seeding beside start": (
+        lambda: fit(start=START, seeding=jaxgmm.seeding.kmeans),
+        ValueError,
+        r"start: expected without seeding, got both",
+    ),
+    "seeding name": (
+        lambda: fit(seeding="kmeans"),
+        TypeError,
+        r"seeding: expected functions such as those of jaxgmm.seeding, got 'kmeans'",
+    ),
     "noise features": (
         lambda: fit(noise=jaxgmm.box_noise(blobs(30, 3))),
         ValueError,
@@ -177,6 +192,11 @@ BAD_CALLS = {
         lambda: jaxgmm.bic(START, X, family=jaxgmm.DIAG),
         ValueError,
         r"params.covariances: expected shape \(2, 2\)",
+    ),
+    "select nothing": (
+        lambda: jaxgmm.select(KEY, X, np.int64(0)),
+        ValueError,
+        r"n_components: expected at least 1, got 0",
     ),
     "get_family": (lambda: jaxgmm.get_family("VVZ"), ValueError, r"expected one of full.*VEV.*, got 'VVZ'"),
     "history of a batch": (

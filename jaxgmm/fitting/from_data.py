@@ -61,7 +61,8 @@ def fit(
         key: a JAX random key.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`jaxgmm.Observations`; with ``steps``, any pytree of arrays
             with the rows in front.
-        n_components: number of components, k; static under ``jit``.
+        n_components: number of components, k, as ``start`` has; with ``steps`` only ``seeding`` is told. Static under
+            ``jit``.
         weights: ``(n,)`` row weights >= 0; default one each. Integer weights equal repetition; a row of weight zero has
             no influence, even where it is NaN; scaling all weights leaves the parameters unchanged.
         steps: the functions of another model, see :class:`jaxgmm.Steps`. Then ``seeding`` or ``start`` is needed, rows
@@ -72,7 +73,7 @@ def fit(
         seeding: ``(key, x, weights, n_components) -> responsibilities``, see :mod:`jaxgmm.seeding`, or several such
             functions, used by the restarts in turn; default k-means++ and random rows. A function may also return the
             parameters to start from, as it must with ``steps``. Static under ``jit``.
-        start: parameters to begin from, instead of seeding and restarts.
+        start: parameters to begin from, instead of seeding and restarts; goes without ``seeding`` and ``noise``.
         ridge: added to covariances, relative to the features' variances (absolute for a constant feature); no less than
             what the dtype can resolve, unless 0; default 1e-6.
         prior: a :class:`jaxgmm.Prior`, or a rule ``(x, n_components, weights, family=) -> Prior`` such as
@@ -111,11 +112,13 @@ def fit(
     options = Options(
         n_components=checks.as_integer(n_components, "n_components", 1),
         n_init=checks.as_integer(n_init, "n_init", 1),
-        seedings=seeding if isinstance(seeding, tuple) else () if seeding is None else (seeding,),
+        seedings=_as_seedings(seeding),
         max_iter=checks.as_integer(max_iter, "max_iter", 0),
         accelerate=accelerate,
     )
     tol = checks.non_negative(tol, "tol")
+    if start is not None:
+        refuse("start", seeding=seeding, noise=noise)
     if steps is not None:
         refuse("steps", family=family, ridge=ridge, prior=prior, noise=noise)
         solve: Any = _fit_steps
@@ -128,6 +131,15 @@ def fit(
     with clock("fitting", progress):
         result: FitResult = solve(key, tol, *arguments, options)
         return jax.block_until_ready(result) if progress else result
+
+
+def _as_seedings(seeding: Any) -> tuple[Seeding, ...]:
+    """The functions that seed in turn, of one, several or None."""
+    seedings = () if seeding is None else tuple(seeding) if isinstance(seeding, (tuple, list)) else (seeding,)
+    for function in seedings:
+        if not callable(function):
+            raise TypeError(f"seeding: expected functions such as those of jaxgmm.seeding, got {function!r}")
+    return seedings
 
 
 def _gaussian(
@@ -147,6 +159,8 @@ def _gaussian(
         as_family(family, mixture, "start")
         factor = linalg.factorize(mixture.covariances, x.shape[1])
         checks.start_values(start, n_components, linalg.is_positive_definite(factor, mixture.covariances))
+    if noise is not None:
+        noise = checks.as_noise(noise, x.shape[1])
     if callable(prior):
         prior = prior(x, n_components, weights, family=family)
     if prior is not None:
@@ -162,9 +176,22 @@ def _custom(x: Any, weights: Any, steps: Any, start: Any, options: Options) -> t
         raise ValueError(
             "seeding: expected a function that returns parameters, or a start, to go with steps; got neither"
         )
+    _refuse_mapped_closures(steps := as_steps(steps))
     start, observations, weights = custom_arguments(start, x, weights)
     checks.row_values(jnp.zeros((len(weights), 1), weights.dtype), weights)
-    return observations, weights, chunked(as_steps(steps)), start
+    return observations, weights, chunked(steps), start
+
+
+def _refuse_mapped_closures(steps: Steps) -> None:
+    """Raise if a function closes over a value that ``vmap`` maps: the restarts of all lanes share one queue."""
+    for name, field in zip(Steps._fields, steps, strict=True):
+        cells = getattr(getattr(field, "func", None), "__closure__", None) or ()
+        values = jax.tree.leaves([cell.cell_contents for cell in cells])
+        if any(isinstance(value, jax.core.Tracer) and hasattr(value, "batch_dim") for value in values):
+            raise TypeError(
+                f"steps.{name}: expected arrays that vmap maps as arguments of jax.tree_util.Partial(function, array), "
+                "got a function that closes over one"
+            )
 
 
 @program("options")

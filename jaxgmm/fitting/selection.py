@@ -207,7 +207,7 @@ def _criterion(criterion: str | Criterion) -> Criterion:
 
 
 def _numbers(n_components: Iterable[int] | int) -> tuple[int, ...]:
-    numbers = [n_components] if isinstance(n_components, int) else list(n_components)
+    numbers = [n_components] if isinstance(n_components, (int, np.integer)) else list(n_components)
     if not numbers:
         raise ValueError("n_components: expected at least one number of components, got none")
     return tuple(dict.fromkeys(checks.as_integer(number, "n_components", 1) for number in numbers))

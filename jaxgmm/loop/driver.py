@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ..steps.contract import Steps, mask_stopped, penalty, rounding
+from ..steps.contract import Steps, check_params, mask_stopped, penalty, rounding
 from ..types import EMResult, Status
 from . import acceleration
 from .acceleration import AccelerationState
@@ -99,7 +99,7 @@ def advance(
         stats, acceleration_state = acceleration.propose(
             accelerate, task.steps, acceleration_state, state.params, stats, verdict.is_rejected
         )
-    candidate = task.steps.maximize(state.params, stats)
+    candidate = check_params(task.steps.maximize(state.params, stats), state.params)
 
     # A run that had stopped before keeps what it needs to resume
     before, after = (state.candidate, state.acceleration), (candidate, acceleration_state)

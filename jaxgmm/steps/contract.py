@@ -109,7 +109,8 @@ def as_steps(steps: Any) -> Steps:
 def _as_partial(name: str, field: Any) -> Any:
     if isinstance(field, Coordinates):
         return Coordinates(*(_as_partial(f"coordinates.{n}", f) for n, f in zip(field._fields, field, strict=True)))
-    if field is None or isinstance(field, Partial) or name == "first_step_may_fall":
+    is_optional = name in Steps._field_defaults and Steps._field_defaults[name] is None
+    if (field is None and is_optional) or isinstance(field, Partial) or name == "first_step_may_fall":
         return field
     if not callable(field):
         raise TypeError(f"steps.{name}: expected a function, got {field!r}")
@@ -173,6 +174,20 @@ def rounded_nats(size: Array) -> Array:
     The factor is three times the worst dip seen in float32 over a range of data sets after EM had converged.
     """
     return 4 * np.finfo(size.dtype).eps * size
+
+
+def check_params(made: Any, params: Any) -> Any:
+    """What an M-step made, unchanged, having checked it to have the structure, shapes and dtypes of ``params``."""
+
+    def fits(new: Any, old: Array) -> bool:
+        kind = jax.typeof(new)
+        return kind.shape == old.shape and (kind.dtype == old.dtype or kind.weak_type)
+
+    structures = {jax.tree.structure(value) for value in (made, params)}
+    if len(structures) > 1 or not all(jax.tree.leaves(jax.tree.map(fits, made, params))):
+        got, expected = (jax.tree.map(lambda leaf: jax.typeof(leaf).str_short(), value) for value in (made, params))
+        raise TypeError(f"the M-step: expected parameters such as the start, {expected}, got {got}")
+    return made
 
 
 def mask_stopped(is_running: Array, params: Any) -> Any:

@@ -34,7 +34,7 @@ def expect_in_chunks(chunk_size: int | None) -> Any:
 
 def expect(chunk_size: int | None, prepared: Prepared, observations: Any, weights: Array) -> Stats:
     """Expected sufficient statistics, by the kernel that suits the mixture."""
-    observations = as_observations(observations)
+    observations = as_observations(observations, n_features=len(prepared.centre))
     n_densities = len(weights) * len(prepared.offsets)
     if n_densities < MANY_DENSITIES or not natural.is_faster(prepared):
         return accurate_stats(chunk_size, prepared, prepared.centre, observations, weights)

@@ -8,7 +8,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
-from .. import linalg
+from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family
 from ..mixture import coordinates, density, priors
 from ..mixture.density import Prepared
@@ -35,6 +35,10 @@ def gaussian_steps(
         :class:`Steps` over :class:`GMMParams` and :class:`Observations`, to use or to change with ``_replace``. They
         refuse parameters that are not stored as the family stores them.
 
+    Raises:
+        TypeError: if ``family`` is no :class:`Family`, or ``prior`` no :class:`Prior`.
+        ValueError: if ``ridge`` is negative, or ``chunk_size`` < 1.
+
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxgmm
@@ -49,9 +53,13 @@ def gaussian_steps(
     Reference:
         Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
+    if prior is not None and not isinstance(prior, Prior):
+        raise TypeError(f"prior: expected a Prior (see jaxgmm.default_prior), got {type(prior).__name__}")
+    family, ridge = as_family(family), checks.non_negative(ridge, "ridge")
+    size = None if chunk_size is None else checks.as_integer(chunk_size, "chunk_size", 1)
     return Steps(
         prepare=Partial(prepare),
-        expect=Partial(expect_in_chunks(chunk_size)),
+        expect=Partial(expect_in_chunks(size)),
         maximize=Partial(_maximize, family, ridge, prior),
         log_prior=Partial(no_prior) if prior is None else Partial(_log_prior, prior),
         is_valid=Partial(density.is_resolved),

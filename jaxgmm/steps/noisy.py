@@ -10,10 +10,10 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from .. import linalg
-from ..checks import as_observations
+from ..checks import as_observations, is_concrete
 from ..mixture import density, noise
 from ..types import Noise, NoisyGMMParams, NoisyStats
-from .contract import Coordinates, Steps
+from .contract import Coordinates, Steps, as_steps
 
 
 class PreparedNoisy(NamedTuple):
@@ -38,6 +38,10 @@ def noisy_steps(steps: Steps, concentration: ArrayLike = 1.0) -> Steps:
     Returns:
         :class:`Steps` over :class:`NoisyGMMParams`.
 
+    Raises:
+        TypeError: if ``steps`` are no :class:`Steps`.
+        ValueError: if ``concentration`` is below one.
+
     Example:
         >>> import jax.numpy as jnp
         >>> import jaxgmm
@@ -50,7 +54,9 @@ def noisy_steps(steps: Steps, concentration: ArrayLike = 1.0) -> Steps:
     Reference:
         Banfield & Raftery (1993), Model-based Gaussian and non-Gaussian clustering.
     """
-    alpha = jnp.asarray(concentration)
+    if is_concrete(concentration) and not np.asarray(concentration) >= 1:
+        raise ValueError(f"concentration: expected at least 1, got {concentration}")
+    alpha, steps = jnp.asarray(concentration), as_steps(steps)
     inner = steps.coordinates
     return steps._replace(
         prepare=Partial(_prepare, steps.prepare),
@@ -72,7 +78,7 @@ def _prepare(inner: Any, params: NoisyGMMParams) -> PreparedNoisy:
 
 
 def _expect(inner: Any, prepared: PreparedNoisy, observations: Any, weights: Array) -> NoisyStats:
-    observations = as_observations(observations)
+    observations = as_observations(observations, n_features=len(prepared.mixture.centre))
     x = jnp.where((weights != 0)[:, None], observations.x, prepared.mixture.centre[None])
 
     # Log-densities of each row under the mixture and under the noise, and their sum

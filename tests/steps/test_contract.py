@@ -165,6 +165,14 @@ def test_steps_take_plain_arrays_too():
     np.testing.assert_allclose(plain.log_likelihood, jaxgmm.em(params, x, max_iter=5).log_likelihood, rtol=1e-5)
 
 
+def test_noise_goes_beside_steps_of_plain_functions():
+    params, x = jaxgmm.with_noise(GMM, jaxgmm.box_noise(X)), X
+    plain = jaxgmm.gaussian_steps()
+    plain = plain._replace(expect=lambda *arguments: jaxgmm.gaussian_steps().expect(*arguments))
+    result = jaxgmm.em(params, x, steps=jaxgmm.noisy_steps(plain), max_iter=3)
+    np.testing.assert_allclose(result.log_likelihood, jaxgmm.em(params, x, max_iter=3).log_likelihood, rtol=1e-5)
+
+
 def test_unusable_parameters_have_an_unusable_status():
     x, zeros = blobs(30).astype(np.float32), np.zeros(30, np.float32)
     params = random_params(jaxgmm.FULL, dtype=np.float32)
@@ -188,8 +196,16 @@ def test_unusable_parameters_have_an_unusable_status():
 
 X = blobs(30).astype(np.float32)
 GMM = random_params(jaxgmm.FULL, dtype=np.float32)
+ONE_FEATURE = jaxgmm.GMMParams(jnp.ones(1), jnp.zeros((1, 1)), jnp.ones((1, 1, 1)))
 M_STEP = lambda params, stats: params  # noqa: E731
 E_STEP = lambda params, x, weights: jaxgmm.e_step(params, x, weights)  # noqa: E731
+
+
+def fit_with_penalty(strength):
+    steps = jaxgmm.gaussian_steps()._replace(log_prior=lambda params: -strength * (params.means**2).sum())
+    return jaxgmm.fit(jax.random.key(0), X, 3, steps=steps, start=GMM)
+
+
 REFUSED = {
     "steps and family": (
         lambda: jaxgmm.em(GMM, X, steps=POISSON, family=jaxgmm.FULL),
@@ -224,6 +240,53 @@ REFUSED = {
         ),
         r"params.covariances: expected shape \(3, 2\) for the diag family",
     ),
+    "another number of features": (
+        lambda: jaxgmm.em(ONE_FEATURE, X, steps=jaxgmm.gaussian_steps()),
+        r"x: expected 1 features to go with params, got shape \(30, 2\)",
+    ),
+    "another number of features beside noise": (
+        lambda: jaxgmm.em(
+            jaxgmm.with_noise(ONE_FEATURE, jaxgmm.box_noise(X[:, 0])),
+            X,
+            steps=jaxgmm.noisy_steps(jaxgmm.gaussian_steps()),
+        ),
+        r"x: expected 1 features to go with params, got shape \(30, 2\)",
+    ),
+    "negative ridge": (lambda: jaxgmm.gaussian_steps(ridge=-1.0), "ridge: expected a finite number >= 0, got -1.0"),
+    "empty chunks": (lambda: jaxgmm.gaussian_steps(chunk_size=0), "chunk_size: expected at least 1, got 0"),
+    "letters": (lambda: jaxgmm.gaussian_steps("EEE"), "family: expected a Family .*get_family.*got 'EEE'"),
+    "prior": (lambda: jaxgmm.gaussian_steps(prior=3), "prior: expected a Prior .*, got int"),
+    "prior of other features": (
+        lambda: jaxgmm.em(GMM, X, steps=jaxgmm.gaussian_steps(prior=jaxgmm.default_prior(X[:, 0], 3))),
+        r"prior.mean: expected shape \(2,\) to go with 2 features, got \(1,\)",
+    ),
+    "closure over a lane": (
+        lambda: jax.vmap(fit_with_penalty)(jnp.arange(2.0)),
+        "steps.log_prior: expected arrays that vmap maps as arguments of jax.tree_util.Partial",
+    ),
+    "concentration": (
+        lambda: jaxgmm.noisy_steps(jaxgmm.gaussian_steps(), 0.01),
+        "concentration: expected at least 1, got 0.01",
+    ),
+    "noise without steps": (lambda: jaxgmm.noisy_steps(3), "steps: expected jaxgmm.Steps, got int"),
+    "M-step of another structure": (
+        lambda: jaxgmm.em(GMM, X, m_step=lambda params, stats: tuple(params[:2])),
+        r"the M-step: expected parameters such as the start, GMMParams\(weights='float32\[3\]', .*got \('float32\[3\]'",
+    ),
+    "M-step of another shape": (
+        lambda: jaxgmm.em(GMM, X, m_step=lambda params, stats: params._replace(means=stats.first[0])),
+        r"the M-step: .* means='float32\[3,2\]', .*, got .* means='float32\[2\]'",
+    ),
+    "M-step of another dtype": (
+        lambda: jaxgmm.em(GMM, X, m_step=lambda params, stats: params._replace(means=params.means > 0)),
+        r"the M-step: .*, got .*means='bool\[3,2\]'",
+    ),
+    "no M-step": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(maximize=None)), "steps.maximize: .* got None"),
+    "accelerator that was not called": (
+        lambda: jaxgmm.em(GMM, X, accelerate=jaxgmm.acceleration.momentum),
+        r"accelerate: expected such as jaxgmm.acceleration.momentum\(\), got",
+    ),
+    "axes": (lambda: jaxgmm.em_batch(GMM, X, in_axes=(1, None, None)), r"in_axes: expected 0 or None .* got \(1,"),
     "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
     "no function": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(expect=3)), "steps.expect: expected a function"),
     "no log-likelihood": (
