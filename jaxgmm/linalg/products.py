@@ -47,8 +47,8 @@ def symmetrize(matrices: Array) -> Array:
 
 
 def mirror(matrices: Array) -> Array:
-    """Lower triangles and their mirror images: symmetric to the last bit, however a compiler rounds sums of products."""
-    below = np.tri(matrices.shape[-1], dtype=bool)[(None,) * (matrices.ndim - 2)]
+    """Lower triangles and their mirror images: symmetric to the last bit, however a compiler rounds their entries."""
+    below = jnp.tri(matrices.shape[-1], dtype=bool)[(None,) * (matrices.ndim - 2)]
     return jnp.where(below, matrices, matrices.swapaxes(-1, -2))
 
 
