@@ -126,7 +126,7 @@ class EMResult(NamedTuple):
 
     params: Any  #: of the type of the start, the last good iterate; finite where the start was finite
     log_likelihood: Array  #: () of params, in nats
-    history: Array  #: (max_iter,) log-likelihood of the parameters entering each iteration, NaN-padded
+    history: Array  #: (max_iter,) what EM climbs, log-likelihood and log prior, before each iteration; NaN-padded
     n_iter: Array  #: () int, M-steps that led to params
     status: Array  #: () int, a Status
 

@@ -52,6 +52,15 @@ def layer(module):
     return LAYERS[module.split(".")[0]]
 
 
+def test_functions_of_a_fit_are_where_the_guide_says():
+    guide = (ROOT.parent / "CONTRIBUTING.md").read_text().split("## How to read a fit")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| \d* ?\| (`.+?`) \| `(.+?)` \|", guide, re.MULTILINE)
+    assert len(rows) > 10
+    for names, file in rows:
+        defined = {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)}
+        assert set(re.findall(r"`(\w+)`", names)) <= defined, file
+
+
 @pytest.mark.parametrize("module", MODULES)
 def test_imports_go_downwards(module):
     inside, outside = imports(MODULES[module])

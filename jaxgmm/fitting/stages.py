@@ -27,7 +27,7 @@ from .starts import gaussian_starts, sample_rows, sample_size
 
 RULES = Rules(first=50, keep=4, n_lanes=4, later=4)
 ON_SAMPLE = 20  # M-steps on a sample of the rows, where there are many
-LEAD = 2  # one of so many starts is resumed on all rows
+LEAD = 2  # one of so many starts is resumed on all rows: more saves time, but loses the best start more often
 AFTER_SAMPLE = Rules(first=2, keep=3, n_lanes=1)  # many rows keep the machine busy
 
 

@@ -22,9 +22,9 @@ from ..types import EMResult
 from .accelerators import Accelerator
 from .driver import State, Task, begin, is_running, iterate_once, result_of, task_of
 
-REFILL = 8  # one in so many lanes has to be free before it is worth stopping to fill them
+REFILL = 8  # lanes are filled once one in so many is free: more often costs stops, more rarely idle lanes
 DENSITIES_ON_CPU, DENSITIES_ELSEWHERE = 2**17, 2**24  # of rows under components, that keep a machine busy
-SHARING = 16  # lanes that are worth having where all work on the same rows
+SHARING = 16  # lanes at least where all work on the same rows: they share features, and take memory for a state each
 
 
 def em_batch(

@@ -93,12 +93,14 @@ def advance(
     had_stopped, verdict = ~is_running(state), judge(task, state, prepared, stats, limit)
     state = accept_or_reject(state, verdict, stats)
 
-    # M-step, from the statistics or from what the accelerator makes of them
+    # Acceleration: other statistics for the M-step, further along
     stats, acceleration_state = state.stats, state.acceleration
     if accelerate is not None and acceleration_state is not None:
         stats, acceleration_state = acceleration.propose(
             accelerate, task.steps, acceleration_state, state.params, stats, verdict.is_rejected
         )
+
+    # M-step
     candidate = check_params(task.steps.maximize(state.params, stats), state.params)
 
     # A run that had stopped before keeps what it needs to resume
@@ -129,22 +131,22 @@ def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike)
     # Accept what raises the objective, but for rounding and for what a right M-step may lower it by
     objective = stats.log_likelihood + steps.log_prior(state.candidate)
     gain = objective - state.objective
-    nats, lost = penalty(steps, prepared, stats)
-    dip = jnp.maximum(state.penalty - penalty(steps, prepared, state.stats)[0], 0)
+    new_penalty, penalty_rounding = penalty(steps, prepared, stats)
+    allowed_fall = jnp.maximum(state.penalty - penalty(steps, prepared, state.stats)[0], 0)
     may_fall = (state.n_iter == 0) & ~is_start & steps.first_step_may_fall
-    rise = gain + jnp.where(may_fall, jnp.inf, dip)
-    in_general, at_most = rounding(steps, prepared, stats, task.total_weight)
+    rise = gain + jnp.where(may_fall, jnp.inf, allowed_fall)
+    usual_rounding, most_rounding = rounding(steps, prepared, stats, task.total_weight)
     is_finite = _is_finite(state.candidate)
     failure = _first_of(
         (is_finite & ~jnp.asarray(steps.is_valid(prepared)), Status.DEGENERATE),
         (~(is_finite & jnp.isfinite(objective) & (task.total_weight > 0)), Status.NON_FINITE),
-        (rise < -at_most, Status.DECREASED),
-        (rise < -in_general, Status.CONVERGED),  # explained by conditioning: nothing is left to gain in this dtype
+        (rise < -most_rounding, Status.DECREASED),
+        (rise < -usual_rounding, Status.CONVERGED),  # explained by conditioning: nothing is left to gain in this dtype
     )
     is_rejected = had_stopped | (failure != Status.RUNNING) | (is_proposal & ~(rise > 0))
 
     # Stop; the gain of a proposal says nothing of EM's rate
-    least_gain = jnp.maximum(task.tol * task.total_weight, in_general)
+    least_gain = jnp.maximum(task.tol * task.total_weight, usual_rounding)
     status = _first_of(
         (had_stopped, state.status),
         (is_rejected & is_proposal, Status.RUNNING),
@@ -152,22 +154,23 @@ def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike)
         ((n_plain >= 2) & has_converged(gain, state.gain, least_gain), Status.CONVERGED),
         (n_iter >= limit, Status.MAX_ITER),
     )
-    return Verdict(is_rejected, status, objective, jnp.asarray(nats - lost, gain.dtype), gain, n_iter, n_plain)
+    exact_penalty = jnp.asarray(new_penalty - penalty_rounding, gain.dtype)
+    return Verdict(is_rejected, status, objective, exact_penalty, gain, n_iter, n_plain)
 
 
 def accept_or_reject(state: State, verdict: Verdict, stats: Any) -> State:
     """The state after a verdict, but for the next candidate."""
     reached = verdict.objective, verdict.penalty, verdict.gain, verdict.n_iter, verdict.n_plain
     accepted = state.candidate, stats, *reached
-    is_unknown = jnp.isneginf(state.objective) & is_running(state)  # a start that fails is reported as it was scored
-    objective = jnp.where(is_unknown, verdict.objective, state.objective)
+    is_start = jnp.isneginf(state.objective) & is_running(state)  # its score is reported though it failed
+    objective = jnp.where(is_start, verdict.objective, state.objective)
     rejected = state.params, state.stats, objective, state.penalty, state.gain, state.n_iter, state.n_plain
-    params, stats, objective, held, gain, n_iter, n_plain = jax.tree.map(
+    params, stats, objective, penalty_nats, gain, n_iter, n_plain = jax.tree.map(
         partial(jnp.where, verdict.is_rejected), rejected, accepted
     )
     history = jnp.where(jnp.arange(len(state.history)) == n_iter, objective, state.history)
     return State(
-        params, stats, objective, held, history, n_iter, verdict.status, state.candidate, gain, n_plain,
+        params, stats, objective, penalty_nats, history, n_iter, verdict.status, state.candidate, gain, n_plain,
         state.acceleration,
     )  # fmt: skip
 
@@ -207,8 +210,8 @@ def begin(task: Task, start: Any, history_length: int, accelerate: Accelerator |
 
 def resume(state: State, limit: ArrayLike) -> State:
     """The state of a run that stopped at an earlier limit, ready to run on to a later one."""
-    goes_on = (state.status == Status.MAX_ITER) & (state.n_iter < limit)
-    return state._replace(status=jnp.where(goes_on, jnp.int32(Status.RUNNING), state.status))
+    has_more = (state.status == Status.MAX_ITER) & (state.n_iter < limit)
+    return state._replace(status=jnp.where(has_more, jnp.int32(Status.RUNNING), state.status))
 
 
 def result_of(task: Task, state: State) -> EMResult:

@@ -52,8 +52,8 @@ class Steps(NamedTuple):
 
     ``params``, ``prepared`` and ``stats`` are pytrees of the model's own choice; ``stats`` has a field
     ``log_likelihood``, and the sum of the statistics of two blocks of rows, leaf by leaf, is that of both together.
-    Rows of weight zero have no influence. Parameters are finite, or the run ends as ``NON_FINITE``. The functions from
-    ``rounding`` on are optional.
+    Rows of weight zero have no influence. Parameters are finite, or the run ends as ``NON_FINITE``. Only the
+    first three functions are needed.
 
     Example:
         Coins of unknown bias, each thrown ten times; which coin was thrown is not known. The mixing proportions are
