@@ -12,7 +12,7 @@ from jax import Array, lax
 from jax.custom_batching import custom_vmap
 
 from ..loop.accelerators import Accelerator
-from ..loop.batching import axes_of, n_lanes_for, run_queue, run_together, take
+from ..loop.batching import axes_of, has_own_rows, n_lanes_for, run_queue, run_together, take
 from ..loop.driver import State, Task, begin, result_of, resume
 from ..types import EMResult, FitResult, Status, is_usable
 
@@ -138,8 +138,7 @@ def best_of(task: Task, starts: Any, max_iter: int, rules: Rules, accelerate: Ac
             lambda axis, leaf: leaf if axis == 0 else jnp.broadcast_to(leaf, (size, *leaf.shape)),
             starts_axes, starts, is_leaf=lambda axis: axis is None,
         )  # fmt: skip
-        has_own_rows = bool(jax.tree.leaves(in_axes.observations))
-        own_rules = rules._replace(n_lanes=None) if has_own_rows else rules
+        own_rules = rules._replace(n_lanes=None) if has_own_rows(in_axes) else rules
         result = successive_halving(tasks, in_axes, starts, max_iter, own_rules, accelerate)
         return result, jax.tree.map(lambda _: True, result)
 

@@ -109,6 +109,11 @@ def _em_batch(
     return jax.vmap(result_of, (in_axes, 0))(tasks, states)
 
 
+def has_own_rows(in_axes: Any) -> bool:
+    """Whether each task has rows of its own, by which of its leaves have a leading axis."""
+    return bool(jax.tree.leaves(in_axes.observations))
+
+
 def n_lanes_for(tasks: Task, in_axes: Any, params: Any, n_leading: int) -> int:
     """How many lanes keep the machine busy; lanes on the same rows share work.
 
@@ -120,8 +125,9 @@ def n_lanes_for(tasks: Task, in_axes: Any, params: Any, n_leading: int) -> int:
     """
     lengths = [leaf.shape[n_leading] for leaf in jax.tree.leaves(params) if leaf.ndim > n_leading]
     densities = DENSITIES_ON_CPU if jax.default_backend() == "cpu" else DENSITIES_ELSEWHERE
-    has_own_rows = bool(jax.tree.leaves(in_axes.observations))
-    return max(1 if has_own_rows else SHARING, densities // (tasks.weights.shape[-1] * max(lengths, default=1)))
+    return max(
+        1 if has_own_rows(in_axes) else SHARING, densities // (tasks.weights.shape[-1] * max(lengths, default=1))
+    )
 
 
 def run_together(task: Task, states: State, limit: ArrayLike, accelerate: Accelerator | None) -> State:
