@@ -168,7 +168,7 @@ def accept_or_reject(state: State, verdict: Verdict, stats: Any) -> State:
     params, stats, objective, penalty_nats, gain, n_iter, n_plain = jax.tree.map(
         partial(jnp.where, verdict.is_rejected), rejected, accepted
     )
-    history = jnp.where(jnp.arange(len(state.history)) == n_iter, objective, state.history)
+    history = jnp.where(jnp.arange(len(state.history), dtype=n_iter.dtype) == n_iter, objective, state.history)
     return State(
         params, stats, objective, penalty_nats, history, n_iter, verdict.status, state.candidate, gain, n_plain,
         state.acceleration,
