@@ -3,6 +3,7 @@
 __version__ = "0.1.0"  # first: what is written to files says it
 
 from . import acceleration, classification, datasets, interop, plotting, seeding
+from .caching import enable_compilation_cache
 from .covariance.families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
 from .files.archives import load, read_table, save
 from .files.saved import SavedFit, as_saved_fit
@@ -77,6 +78,7 @@ __all__ = [
     "e_step",
     "em",
     "em_batch",
+    "enable_compilation_cache",
     "fit",
     "from_responsibilities",
     "gaussian_steps",
