@@ -4,7 +4,7 @@ Run ``python -m benchmarks.first_result``, or with ``--only TEXT`` the rows whos
 in a process of its own, with nothing compiled before, and libraries take turns; figures are medians. Commands run
 twice, the second time with the programs that the first has kept. ``yardsticks``: CPU seconds in those that compiling a
 plain EM loop takes in the same run, so that figures of other and of busy machines can be compared. ``maps``: memory
-maps at the end, of which Linux grants a process 65,530. ``answer``: log-likelihood, or the sum of several, or least BIC.
+maps at the end, of which Linux grants a process 65,530. ``answer``: log-likelihood, or their sum, or least BIC.
 Libraries run by their defaults, but scikit-learn from ten starts instead of one; it searches its four families. mclust
 is skipped where ``Rscript`` or the package is missing.
 """
