@@ -3,7 +3,17 @@
 import runpy
 import sys
 
-NAMES = ("first_call", "memory", "per_iteration", "growth", "acceleration", "fits", "estimator", "selection")
+NAMES = (
+    "first_call",
+    "first_result",
+    "memory",
+    "per_iteration",
+    "growth",
+    "acceleration",
+    "fits",
+    "estimator",
+    "selection",
+)
 
 if __name__ == "__main__":
     for name in NAMES:

@@ -2,10 +2,12 @@
 
 __version__ = "0.1.0"  # first: what is written to files says it
 
-from . import acceleration, classification, datasets, interop, plotting, seeding
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import acceleration, datasets, seeding
+from .caching import enable_compilation_cache
 from .covariance.families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
-from .files.archives import load, read_table, save
-from .files.saved import SavedFit, as_saved_fit
 from .fitting.criteria import aic, bic, icl, n_parameters, score
 from .fitting.from_data import fit
 from .fitting.search import Criterion
@@ -16,7 +18,6 @@ from .mixture.density import joint_log_prob, log_prob, predict, responsibilities
 from .mixture.noise import box_noise, hull_noise, with_noise
 from .mixture.priors import default_prior, log_prior
 from .mixture.sampling import sample
-from .report import summary
 from .steps.chunks import sum_over_chunks
 from .steps.contract import Coordinates, Steps, chunked
 from .steps.gaussian import gaussian_steps
@@ -40,6 +41,12 @@ from .types import (
     raise_if_failed,
     trimmed_history,
 )
+
+if TYPE_CHECKING:
+    from . import classification, interop, plotting
+    from .files.archives import load, read_table, save
+    from .files.saved import SavedFit, as_saved_fit
+    from .report import summary
 
 __all__ = [
     "DIAG",
@@ -77,6 +84,7 @@ __all__ = [
     "e_step",
     "em",
     "em_batch",
+    "enable_compilation_cache",
     "fit",
     "from_responsibilities",
     "gaussian_steps",
@@ -107,3 +115,29 @@ __all__ = [
     "trimmed_history",
     "with_noise",
 ]
+
+# What a fit does not need is loaded on first use: it takes half of the time that jaxgmm adds to importing JAX.
+_LATER = {
+    "SavedFit": ".files.saved",
+    "as_saved_fit": ".files.saved",
+    "classification": ".classification",
+    "interop": ".interop",
+    "load": ".files.archives",
+    "plotting": ".plotting",
+    "read_table": ".files.archives",
+    "report": ".report",
+    "save": ".files.archives",
+    "summary": ".report",
+}
+
+if not TYPE_CHECKING:  # type checkers read the imports above, and know a name that does not exist
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        module = import_module(_LATER[name], __name__)
+        value = globals()[name] = module if _LATER[name] == f".{name}" else getattr(module, name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *_LATER})

@@ -108,5 +108,6 @@ def test_names_are_explicit_and_no_module_shadows_a_function():
     assert not functions & set(LAYERS)
 
 
-def test_import_touches_no_global_configuration():
-    assert not [path for path in FILES if "jax.config.update" in path.read_text()]
+def test_only_caching_changes_global_configuration_and_only_the_command_line_calls_it():
+    assert [module for module, path in MODULES.items() if "jax.config.update" in path.read_text()] == ["caching"]
+    assert [module for module, path in MODULES.items() if "caching" in imports(path)[0]] == ["cli.options"]

@@ -20,7 +20,7 @@ from ..report import text as display
 from ..report.pages import page
 from ..types import FitError, GMMParams, Status, describe
 from .data import naming, rows_to_predict, training_rows
-from .options import ONE_FEATURE, covariance, fitting, model_file, output_file, searching
+from .options import ONE_FEATURE, covariance, fitting, model_file, no_cache, output_file, searching
 
 _PICTURES = (".png", ".pdf", ".svg")
 _EXTRAS = {"matplotlib": "plot", "tqdm": "cli", "safetensors": "io", "pyarrow": "io", "jinja2": "report"}
@@ -145,6 +145,7 @@ def report(
 @click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
 @click.argument("data", type=click.Path(path_type=Path), metavar="DATA.csv")
 @output_file("OUT.csv", "Where to write; default stdout.")
+@no_cache
 def predict_rows(model: Path, data: Path, output: Path | None) -> None:
     """Write each row's label, log-density and responsibilities under a fitted model, as CSV."""
     saved = io.load(model)

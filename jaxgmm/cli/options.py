@@ -2,13 +2,16 @@
 
 import re
 import sys
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import click
 
+from ..caching import enable_compilation_cache
 from ..covariance.families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
 from ..fitting.selection import CRITERIA
 
@@ -37,6 +40,23 @@ def all_of(*options: Decorator) -> Decorator:
     return lambda command: reduce(lambda decorated, option: option(decorated), reversed(options), command)
 
 
+def _keep_programs(_context: click.Context, _option: click.Parameter, without: bool) -> None:
+    """Use the folder of compiled programs, if it can be used; what goes wrong in it only costs time."""
+    if not without:
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache entry")
+        with suppress(OSError):
+            enable_compilation_cache()
+
+
+no_cache = click.option(
+    "--no-cache",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep_programs,
+    help="Compile anew: use no programs kept in ~/.cache/jaxgmm by commands before.",
+)
+
+
 def fitting(restarts: int, tol: float) -> Decorator:
     """Options that fit, select and report share; those passed on to the library have its parameters' names."""
     # fmt: off
@@ -54,6 +74,7 @@ def fitting(restarts: int, tol: float) -> Decorator:
         click.option("--max-iter", type=click.IntRange(0, _MOST), default=1000, help="Most EM iterations."),
         click.option("--progress/--no-progress", default=lambda: sys.stderr.isatty(),
                      show_default="where stderr is a terminal", help="Show how far it is."),
+        no_cache,
     )
     # fmt: on
 
