@@ -1,6 +1,8 @@
 """Programs of public functions called on arrays: shared by data sets of about as many rows, freed, compiled as pays."""
 
 import gc
+import resource
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -150,3 +152,24 @@ def test_both_precisions_in_one_process():
     for flag, dtype in ((True, np.float64), (False, np.float32), (True, np.float64)):
         with jax.enable_x64(flag):
             assert jaxgmm.log_prob(mixture(), rows(30).astype(dtype)).dtype == dtype
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(programs.n_memory_maps() == 0, reason="this system does not say")
+def test_a_process_lives_through_hundreds_of_shapes():
+    """Linux gives a process 65,530 memory maps; a program that was never let go took up to two thousand."""
+    rng = np.random.default_rng(0)
+    maps, resident = [], []
+    for index in range(300):
+        n, d, k = int(rng.integers(20, 4000)), int(rng.integers(1, 5)), int(rng.integers(1, 6))
+        family = ["full", "tied", "diag", "spherical"][index % 4]
+        result = jaxgmm.fit(jax.random.key(index), rows(n, d, index), k, family=family, n_init=2, max_iter=20)
+        assert np.isfinite(result.best.log_likelihood)
+        if index % 25 == 0:
+            selection = jaxgmm.select(KEY, rows(n, d, index), range(1, 2 + index // 75), n_init=2, max_iter=20)
+            assert selection.ranking
+        gc.collect()
+        maps.append(programs.n_memory_maps())
+        resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
+    assert max(maps) < 40_000, max(maps)
+    assert max(resident[200:]) < 1.25 * max(resident[:200]), (max(resident[:200]), max(resident[200:]))
