@@ -153,7 +153,7 @@ def unwhiten_scatter(factor: Factor, first: Array, second: Array, offsets: Array
     if factor.root.ndim == 2:
         return factor.root**2 * second
     of_offsets = pool_moments(first[:, :, None] * offsets[:, None, :], second.shape)
-    return mirror(matmul(factor.root, second - of_offsets))
+    return mirror(symmetrize(matmul(factor.root, second - of_offsets)))
 
 
 def precisions(factor: Factor) -> Array:
