@@ -136,7 +136,7 @@ def test_weights_are_repetition_deletion_and_scale_free(x64):
     fit = functools.partial(fit_classes, KEY, family="VEI", tol=1e-14)
     repeated = fit(np.repeat(X, weights, axis=0), np.repeat(LABELS, weights))
     for scale in (1, 7.0):
-        weighted = fit(dirty, LABELS, scale * weights)
+        weighted = fit(dirty, LABELS, weights=scale * weights)
         for ours, theirs in zip(jax.tree.leaves(weighted), jax.tree.leaves(repeated), strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
 

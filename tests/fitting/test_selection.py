@@ -154,7 +154,7 @@ def test_few_restarts_are_enough(n_init, x64):
         ({"families": []}, "families: expected at least one"),
         ({"families": ["VVV", "XYZ"]}, "family: expected one of .*VEV.*, got 'XYZ'"),
         ({"families": ["E"]}, "families: expected some of EII, .* for 2 feature"),
-        ({"criterion": "best"}, "criterion: expected one of bic, icl, aic, cv, got 'best'"),
+        ({"criterion": "best"}, "criterion: expected one of bic, icl, aic, cv, or a Criterion, got 'best'"),
         ({"n_init": 0}, "n_init: expected at least 1, got 0"),
     ],
 )
