@@ -97,11 +97,12 @@ class Status(enum.IntEnum):
     NON_FINITE = 2
     DEGENERATE = 3
     DECREASED = 4
+    ISOLATED = 5
 
     @property
     def is_usable(self) -> bool:
         """Whether the parameters can be used, as the fit converged or was still climbing at ``max_iter``."""
-        return self in (Status.CONVERGED, Status.MAX_ITER)
+        return self in (Status.CONVERGED, Status.MAX_ITER, Status.ISOLATED)
 
 
 def is_usable(status: Any) -> Any:
@@ -118,7 +119,7 @@ def is_usable(status: Any) -> Any:
         >>> is_usable(np.array([Status.CONVERGED, Status.DEGENERATE])).tolist()
         [True, False]
     """
-    return (status == Status.CONVERGED) | (status == Status.MAX_ITER)
+    return (status == Status.CONVERGED) | (status == Status.MAX_ITER) | (status == Status.ISOLATED)
 
 
 class EMResult(NamedTuple):
@@ -137,6 +138,9 @@ class FitResult(NamedTuple):
     best: EMResult  #: the restart that ended highest of those that are usable
     log_likelihoods: Array  #: (n_init,) where each was left, in nats (estimated if on a sample); NaN where it failed
     statuses: Array  #: (n_init,) int, a Status each; MAX_ITER where it was left after the short run
+    #: (k,) nats that components of best have by lacking a spread of their own, zero for sound ones; restarts were
+    #: compared without
+    excess: Array | None = None
 
 
 class FitError(RuntimeError):
@@ -153,9 +157,13 @@ _MESSAGES = {
         "underflows"
     ),
     Status.DEGENERATE: (
-        "a covariance collapsed: it is singular within the working precision, the work of the ridge alone, or of a "
-        "handful of nearly collinear rows: "
-        "raise the ridge, use fewer components or a simpler family, or try another start"
+        "a covariance collapsed, so that the likelihood belongs to the ridge or to rounding: look for features that others "
+        "determine, constant features, equal rows, or no more rows than features; use fewer components, a simpler "
+        "family, a prior such as jaxgmm.default_prior, or noise="
+    ),
+    Status.ISOLATED: (
+        "converged, but for components that have no spread of their own and lie apart from all others, on outliers or on "
+        "equal rows such as a code for missing entries: the others can be used; excess in the result names them"
     ),
     Status.DECREASED: (
         "the log-likelihood decreased beyond rounding: use float64, "

@@ -14,6 +14,7 @@ from jax.custom_batching import custom_vmap
 from ..loop.accelerators import Accelerator
 from ..loop.batching import axes_of, has_own_rows, n_lanes_for, run_queue, run_together, take
 from ..loop.driver import State, Task, begin, result_of, resume
+from ..steps.contract import Spurious
 from ..types import EMResult, FitResult, Status, is_usable
 
 
@@ -31,6 +32,7 @@ class Standing(NamedTuple):
     """How all starts of all models stand between stages."""
 
     states: State  # (models * starts, ...)
+    excess: Array  # (models * starts, k) nats of spurious components
     stage: Array  # () int
 
 
@@ -59,16 +61,17 @@ def successive_halving(
     is_trusted = jnp.tile(jnp.arange(n_starts) < rules.trusted, n_models)
     n_lanes = rules.n_lanes or n_lanes_for(tasks, in_axes, starts, 2)
     by_model = partial(jax.tree.map, lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]))
+    flat = partial(jax.tree.map, lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]))
 
     def each_start(function: Any) -> Any:
         """``function`` of the tasks and of values for every start, ``(models, starts, ...)``."""
         return jax.vmap(jax.vmap(function, (None, 0)), (in_axes, 0), axis_size=n_models)
 
     def run_stage(standing: Standing) -> Standing:
-        states, stage = standing
+        states, excess, stage = standing
 
         # Resume the best that have not come as far as they may
-        rank = jax.vmap(_ranks)(*by_model((states.status, states.objective))).ravel()
+        rank = jax.vmap(_ranks)(*by_model((states.status, states.objective - excess.sum(1)))).ravel()
         may_run = (rank < sizes[stage]) | is_trusted
         resumed = resume(states, limits[stage])
         to_run = may_run & (resumed.status == Status.RUNNING)
@@ -76,14 +79,15 @@ def successive_halving(
         states = run_queue(tasks, in_axes, owner, states, limits[stage], accelerate, n_lanes)
 
         # Quarantine spurious maxima; on to the next stage once nothing is left to run
-        states = _quarantine(states, each_start(_is_spurious)(tasks, by_model(states.params)).ravel())
-        return Standing(states, jnp.where(to_run.any(), stage, stage + 1))
+        spurious = flat(each_start(_spurious)(tasks, by_model(states.params)))
+        return Standing(_quarantine(states, spurious), spurious.excess, jnp.where(to_run.any(), stage, stage + 1))
 
     first = each_start(partial(begin, history_length=max_iter, accelerate=accelerate))(tasks, starts)
-    first = jax.tree.map(lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]), first)
-    states, _ = lax.while_loop(lambda s: s.stage < len(limits), run_stage, Standing(first, jnp.int32(0)))
-    states = by_model(states)
-    return _best(states, each_start(result_of)(tasks, states))
+    unknown = jax.eval_shape(lambda: flat(each_start(_spurious)(tasks, starts))).excess
+    standing = Standing(flat(first), jnp.zeros(unknown.shape, unknown.dtype), jnp.int32(0))
+    standing = lax.while_loop(lambda s: s.stage < len(limits), run_stage, standing)
+    states, excess = by_model((standing.states, standing.excess))
+    return _best(states, excess, each_start(result_of)(tasks, states))
 
 
 def _stages(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]:
@@ -96,21 +100,24 @@ def _stages(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]:
     return jnp.array(sizes), jnp.array(limits, jnp.int32)
 
 
-def _is_spurious(task: Task, params: Any) -> Array:
-    return jnp.asarray(False) if task.steps.is_spurious is None else task.steps.is_spurious(params)
+def _spurious(task: Task, params: Any) -> Spurious:
+    spurious = task.steps.spurious(params)
+    return spurious._replace(excess=spurious.excess.astype(task.weights.dtype))
 
 
-def _quarantine(states: State, spurious: Array) -> State:
-    """The states, DEGENERATE where a usable one is at a spurious maximum."""
-    status = jnp.where(spurious & is_usable(states.status), jnp.int32(Status.DEGENERATE), states.status)
+def _quarantine(states: State, spurious: Spurious) -> State:
+    """The states, DEGENERATE where a usable one is at a spurious maximum, ISOLATED where all else can be used."""
+    has_excess = (spurious.excess > 0).any(1) & (states.status == Status.CONVERGED)
+    status = jnp.where(has_excess, jnp.int32(Status.ISOLATED), states.status)
+    status = jnp.where(~spurious.is_usable & is_usable(status), jnp.int32(Status.DEGENERATE), status)
     return states._replace(status=status)
 
 
-def _best(states: State, results: EMResult) -> FitResult:
+def _best(states: State, excess: Array, results: EMResult) -> FitResult:
     """The best of each model's starts, of states and results ``(models, starts, ...)``, and how all of them ended."""
-    winner = jnp.argmax(jax.vmap(_ranking)(states.status, states.objective), axis=1)
-    best = jax.vmap(take)(results, winner)
-    return FitResult(best, results.log_likelihood, results.status)
+    winner = jnp.argmax(jax.vmap(_ranking)(states.status, states.objective - excess.sum(2)), axis=1)
+    best, excess = jax.vmap(take)((results, excess), winner)
+    return FitResult(best, results.log_likelihood, results.status, excess)
 
 
 def best_of(task: Task, starts: Any, max_iter: int, rules: Rules, accelerate: Accelerator | None) -> FitResult:
@@ -149,8 +156,10 @@ def brief_runs(task: Task, starts: Any, n_iter: int, accelerate: Accelerator | N
     """Where starts ``(starts, ...)`` get to in a few iterations, and values ``(starts,)`` to compare them by."""
     states = jax.vmap(lambda start: begin(task, start, 0, accelerate))(starts)
     states = run_together(task, states, n_iter, accelerate)
-    states = _quarantine(states, jax.vmap(partial(_is_spurious, task))(states.params))
-    return jax.vmap(partial(result_of, task))(states), _ranking(states.status, states.objective)
+    spurious = jax.vmap(partial(_spurious, task))(states.params)
+    states = _quarantine(states, spurious)
+    values = _ranking(states.status, states.objective - spurious.excess.sum(1))
+    return jax.vmap(partial(result_of, task))(states), values
 
 
 def _ranking(statuses: Array, objectives: Array) -> Array:

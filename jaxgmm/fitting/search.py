@@ -22,6 +22,7 @@ from ..types import EMResult, FitResult, GMMParams, Prior, is_usable
 from .criteria import aic_from, bic_from, total_log_certainty
 from .restarts import Rules, successive_halving
 from .standard import StandardProblem, gaussian_task, restore, standard_problem
+from .starts import complete_starts
 
 N_FOLDS = 10
 N_LANES = 12  # fill the vector units; more would wait for each other
@@ -111,11 +112,12 @@ def search_family(data: Data, labels: Array, which: Array, search: Search) -> Fa
         search: what to search.
     """
     fit = partial(_fit_all_numbers, data, labels, which, search)
-    (best, _, statuses), objectives = fit(data.weights)
+    (best, _, statuses, excess), objectives = fit(data.weights)
+    log_likelihoods, objectives = (value - excess.sum(1) for value in (best.log_likelihood, objectives))
     clusters = lax.map(lambda params: predict(params, data.x[data.sample]), best.params)
     failed = (~is_usable(statuses)).sum(1)
     terms = _terms(data, search, fit, best)
-    return FamilyModels(best, objectives, clusters, best.log_likelihood, best.status, failed, terms)
+    return FamilyModels(best, objectives, clusters, log_likelihoods, best.status, failed, terms)
 
 
 def _fit_all_numbers(
@@ -140,7 +142,7 @@ def _fit_all_numbers(
     in_axes = jax.tree.map(lambda leaf: 0 if id(leaf) in stacked else None, tasks)
 
     # Restarts, and back to the features' own units
-    starts = jax.vmap(jax.vmap(start))(labels)
+    starts = jax.vmap(complete_starts)(jax.vmap(jax.vmap(start))(labels))
     best = successive_halving(tasks, in_axes, starts, search.max_iter, RULES, momentum())
     objective: Any = jax.vmap(lambda task, r: r.log_likelihood + task.steps.log_prior(r.params), (in_axes, 0))
     return jax.vmap(lambda result: restore(result, problem, True))(best), objective(tasks, best.best)

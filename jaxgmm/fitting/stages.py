@@ -156,6 +156,7 @@ def _compete_on_all_rows(
         best=result.best,
         log_likelihoods=(brief.score * task.total_weight).at[leading].set(result.log_likelihoods),
         statuses=statuses.at[leading].set(result.statuses),
+        excess=result.excess,
     )
     return restore(result, problem, True, noise)
 

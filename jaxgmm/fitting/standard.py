@@ -7,15 +7,19 @@ import numpy as np
 from jax import Array
 from jax.tree_util import Partial
 
-from .. import linalg
 from ..checks import mixture_of
 from ..covariance.families import Family
+from ..covariance.ridge import Ridge
 from ..loop.driver import Task, task_of
 from ..mixture.units import Scale, restore_params, standardisation, standardise_prior, standardise_rows
 from ..steps.gaussian import gaussian_steps
 from ..steps.one_step import steps_for
 from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Observations, Prior
-from .spurious import is_spurious, spurious_limits
+from .spurious import SpuriousLimits, spurious
+
+# A least standard deviation, over the interquartile range of all rows: far above what float64 resolves, so that nothing
+# overflows, and far below that of clusters a million standard deviations apart.
+LEAST_DEVIATION = 1e-9
 
 
 class StandardProblem(NamedTuple):
@@ -23,7 +27,7 @@ class StandardProblem(NamedTuple):
 
     observations: Observations
     weights: Array  # (n,)
-    ridge: Array  # () added to variances
+    ridge: Ridge
     prior: Prior | None
     units: Scale
 
@@ -42,7 +46,7 @@ def standard_problem(
     Args:
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
-        ridge: ``()`` relative to the variance of the feature that has least of it, or in units squared of all features.
+        ridge: ``()`` relative to each variance of each component, or in units squared of all features.
         prior: in the features' own units.
         structure: the shape that covariances are stored in.
         per_feature: whether each feature has a unit of its own; otherwise one serves all.
@@ -50,30 +54,28 @@ def standard_problem(
     """
     units = standardisation(x, weights, per_feature)
     observations = standardise_rows(Observations(x), weights, units)
-    if is_relative:
-        ridge = _relative_ridge(observations.x, weights, ridge, structure)
-    else:
-        ridge = jnp.asarray(ridge, x.dtype) / units.scale[0] ** 2
     prior = None if prior is None else standardise_prior(prior, units)
-    return StandardProblem(observations, weights, ridge, prior, units)
+    return StandardProblem(observations, weights, _ridge(ridge, units, structure, is_relative), prior, units)
 
 
-def _relative_ridge(x: Array, weights: Array, ridge: Array, structure: tuple[int, ...]) -> Array:
-    """The ridge times the least feature's variance, no less than what can be told from none in this dtype."""
-    variances = linalg.einsum("n,nd->d", weights / weights.sum(), x**2)
-    ridge = ridge * jnp.where(variances > 0, variances, 1).min()  # less than one where features share a unit
+def _ridge(ridge: Array, units: Scale, structure: tuple[int, ...], is_relative: bool) -> Ridge:
+    """The ridge in standard units, no less than what can be told from none in this dtype; none where it is zero."""
+    eps = np.finfo(units.scale.dtype).eps
+    least = jnp.where(ridge > 0, max(LEAST_DEVIATION, 4 * eps), 0)
+    if not is_relative:
+        return Ridge(0.0, jnp.asarray(ridge, units.scale.dtype) / units.scale[0] ** 2, least)
     if len(structure) == 3:  # a matrix can be singular unnoticed, see linalg.is_positive_definite
-        ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * x.shape[1] * np.finfo(x.dtype).eps), 0)
-    return ridge
+        ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * len(units.scale) * eps), 0)
+    return Ridge(ridge, least=least)
 
 
 def gaussian_task(
     problem: StandardProblem, family: Family, tol: Array, chunk_size: int | None, has_noise: bool = False
 ) -> Task:
     """EM of a family on a problem, spurious maxima told from others."""
-    limits = spurious_limits(problem.observations, problem.weights, problem.ridge)
+    limits = SpuriousLimits(problem.ridge, problem.weights.sum(), (problem.weights**2).sum())
     steps = gaussian_steps(family, problem.ridge, problem.prior, chunk_size)
-    steps = steps_for(has_noise, steps._replace(is_spurious=Partial(is_spurious, limits)), problem.prior)
+    steps = steps_for(has_noise, steps._replace(spurious=Partial(spurious, limits)), problem.prior)
     return task_of(steps, problem.observations, problem.weights, tol)
 
 
@@ -84,18 +86,20 @@ def restore(result: FitResult, problem: StandardProblem, sort: bool, noise: Nois
     """
     best, log_jacobian = result.best, problem.weights.sum() * jnp.log(problem.units.scale).sum()
     params: Any = restore_params(mixture_of(best.params), problem.units)
-    params = _largest_first(params) if sort else params
+    excess = result.excess
+    if sort:
+        order = jnp.argsort(-params.weights)
+        params, excess = _in_order(params, order), excess[order]
     if isinstance(best.params, NoisyGMMParams):
         params = NoisyGMMParams(params, best.params.noise_weight, best.params.noise if noise is None else noise)
     best = best._replace(
         params=params, log_likelihood=best.log_likelihood - log_jacobian, history=best.history - log_jacobian
     )
-    return FitResult(best, result.log_likelihoods - log_jacobian, result.statuses)
+    return FitResult(best, result.log_likelihoods - log_jacobian, result.statuses, excess)
 
 
-def _largest_first(params: GMMParams) -> GMMParams:
-    """The same mixture, its components by decreasing weight."""
-    order = jnp.argsort(-params.weights)
+def _in_order(params: GMMParams, order: Array) -> GMMParams:
+    """The same mixture, its components in another order."""
     is_shared = params.covariances.shape[0] == 1
     covariances = params.covariances if is_shared else params.covariances[order]
     return GMMParams(params.weights[order], params.means[order], covariances)

@@ -13,7 +13,7 @@ from ..covariance.families import Family, as_family
 from ..loop.batching import take
 from ..seeding import Seeding
 from ..steps.maximization import first_estimate
-from ..types import NoisyGMMParams
+from ..types import GMMParams, NoisyGMMParams
 from .standard import StandardProblem
 
 SAMPLE_ROWS = 8192  # rows that seeding looks at, at most unless components are many
@@ -46,7 +46,18 @@ def gaussian_starts(
     if responsibilities:
         expected = jnp.concatenate(responsibilities) * weights[None, :, None]
         starts.append(jax.vmap(lambda expected: first_estimate(x, expected, problem.ridge, family)[0])(expected))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *starts)
+    return complete_starts(jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *starts))
+
+
+def complete_starts(starts: GMMParams) -> GMMParams:
+    """Starts ``(starts, ...)``, those with fewer components than others replaced by a copy of one that has most.
+
+    Seedings that draw equal rows leave a component empty. It would stay so: a maximum of fewer components, that beats
+    starts that find out what is wrong with more.
+    """
+    n_alive = (starts.weights > 0).sum(1)
+    is_complete = n_alive == n_alive.max()
+    return take(starts, jnp.where(is_complete, jnp.arange(len(n_alive)), n_alive.argmax()))
 
 
 def _checked(seeding: Seeding, family: Family, key: Array, x: Array, weights: Array, n_components: int) -> Any:

@@ -2,13 +2,13 @@
 
 from .cholesky import Factor as Factor
 from .cholesky import conditioning as conditioning
-from .cholesky import dominates as dominates
+from .cholesky import exceeds as exceeds
 from .cholesky import factorize as factorize
 from .cholesky import from_log_cholesky as from_log_cholesky
 from .cholesky import is_positive_definite as is_positive_definite
 from .cholesky import log_cholesky as log_cholesky
+from .cholesky import precision_diagonals as precision_diagonals
 from .cholesky import precisions as precisions
-from .cholesky import trace_inverse as trace_inverse
 from .cholesky import trace_of_ratio as trace_of_ratio
 from .cholesky import unwhiten as unwhiten
 from .cholesky import unwhiten_scatter as unwhiten_scatter
@@ -30,5 +30,6 @@ from .storage import outer_square as outer_square
 from .storage import pool_counts as pool_counts
 from .storage import pool_moments as pool_moments
 from .storage import rescale as rescale
+from .storage import stored_variances as stored_variances
 from .storage import to_storage_shape as to_storage_shape
 from .storage import variances as variances

@@ -38,11 +38,16 @@ def variances(covariances: Array, n_features: int) -> Array:
     return jnp.broadcast_to(covariances, (covariances.shape[0], n_features))
 
 
+def stored_variances(covariances: Array) -> Array:
+    """The variances as they are stored, ``(k|1, d|1)``."""
+    return covariances if covariances.ndim == 2 else jnp.diagonal(covariances, axis1=1, axis2=2)
+
+
 def add_to_diagonal(covariances: Array, values: Array) -> Array:
-    """Covariances with ``values`` ``(k|1,)`` added to every variance."""
+    """Covariances with ``values`` ``(k|1, d|1)`` added to their variances."""
     if covariances.ndim == 2:
-        return covariances + values[:, None]
-    return covariances + values[:, None, None] * jnp.eye(covariances.shape[-1], dtype=covariances.dtype)[None]
+        return covariances + values
+    return covariances + values[:, :, None] * jnp.eye(covariances.shape[-1], dtype=covariances.dtype)[None]
 
 
 def to_storage_shape(matrix: Array, shape: tuple[int, ...]) -> Array:

@@ -197,6 +197,6 @@ def _least_squares(rows: Array, target: Array) -> Array:
     """Coefficients ``(m,)`` of rows ``(m, p)`` that sum to the target ``(p,)`` best; those of zero rows are zero."""
     gram = linalg.matmul(rows, rows.T)
     limits = np.finfo(gram.dtype)
-    gram = linalg.add_to_diagonal(gram[None], (10 * limits.eps * jnp.trace(gram) + limits.tiny)[None])
+    gram = linalg.add_to_diagonal(gram[None], (10 * limits.eps * jnp.trace(gram) + limits.tiny)[None, None])
     inverse = linalg.factorize(gram, len(rows)).inverse[0]
     return linalg.matmul(inverse.T, linalg.matmul(inverse, linalg.matmul(rows, target)))

@@ -34,8 +34,7 @@ def prepare(params: GMMParams) -> Prepared:
     k, d = params.means.shape
     alive = params.weights > 0
     log_weights = jnp.where(alive, jnp.log(jnp.where(alive, params.weights, 1)), -jnp.inf)
-    shares = params.weights / jnp.where(alive.any(), params.weights.sum(), 1)
-    centre = linalg.round_once(jnp.sum(shares[:, None] * params.means, axis=0))
+    centre = linalg.round_once(params.means[jnp.argmax(params.weights)])  # near most rows, wherever others are
     factor = linalg.factorize(params.covariances, d)
     log_scale = log_weights - jnp.broadcast_to(factor.log_det, (k,)) - d / 2 * math.log(2 * math.pi)
     return Prepared(centre, params.means - centre[None], factor, log_scale, params.covariances)
@@ -51,12 +50,15 @@ def joint_log_densities(prepared: Prepared, residuals: Array, rows: Array) -> Ar
 
 
 def is_resolved(prepared: Prepared) -> Array:
-    """Whether every covariance is positive definite, with no variance lost in the rounding of distances, ``()``."""
-    extent = abs(prepared.offsets).max(0)
-    least = (10 * np.finfo(extent.dtype).eps * extent) ** 2
-    variances = linalg.variances(prepared.covariances, len(extent))
+    """Whether each covariance is positive definite, no variance lost in the rounding of its own distances, ``()``.
+
+    Components of weight zero are not in the density, and not asked.
+    """
+    offsets, alive = prepared.offsets, ~jnp.isneginf(prepared.log_scale)
+    least = (2 * np.finfo(offsets.dtype).eps * offsets) ** 2
+    is_resolved = (linalg.variances(prepared.covariances, offsets.shape[1]) > least).all(1)
     is_definite = linalg.is_positive_definite(prepared.factor, prepared.covariances)
-    return is_definite.all() & (variances > least[None]).all()
+    return ((is_resolved & is_definite) | ~alive).all()
 
 
 def amplification(prepared: Prepared) -> Array:

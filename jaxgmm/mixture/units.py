@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 
 from .. import linalg
@@ -18,12 +19,17 @@ class Scale(NamedTuple):
 
 
 def standardisation(x: Array, weights: Array, per_feature: bool | Array) -> Scale:
-    """Weighted mean and spread, per feature; or one common spread, for families that need all features alike."""
-    rows = moments.weighted(x, weights)
-    spread = moments.standard_deviations(rows)
+    """Weighted median and spread, per feature; or one common spread, for families that need all features alike.
+
+    The spread is the interquartile range, where that is zero the standard deviation: a few rows far out, or a code for
+    missing entries, do not decide in which units the others lose their digits.
+    """
+    lower, median, upper = moments.quantiles(x, weights, np.array([0.25, 0.5, 0.75]))
+    of_all = moments.standard_deviations(moments.weighted(x, weights))
+    spread = jnp.where(upper > lower, upper - lower, of_all)
     largest = spread.max()
     common = largest * jnp.sqrt(jnp.mean((spread / linalg.safe_divisor(largest)) ** 2))
-    return Scale(rows.mean, linalg.safe_divisor(jnp.where(per_feature, spread, common)))
+    return Scale(median, linalg.safe_divisor(jnp.where(per_feature, spread, common)))
 
 
 def standardise_rows(observations: Observations, weights: Array, units: Scale) -> Observations:

@@ -18,9 +18,11 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .. import linalg
 from ..covariance.families import FAMILIES, Family, get_family
+from ..covariance.ridge import Ridge
 from ..fitting.criteria import parameter_count
 from ..fitting.restarts import Rules, best_of
 from ..fitting.standard import gaussian_task, restore, standard_problem
+from ..fitting.starts import complete_starts
 from ..loop.accelerators import momentum
 from ..mixture.density import chunk_rows, joint_log_prob
 from ..mixture.units import standardise_params
@@ -187,7 +189,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
 
         # Convergence.
         is_flat = self.status_ is Status.MAX_ITER and bool((abs(changes[-1:]) < self.tol).any())
-        self.converged_ = self.status_ is Status.CONVERGED or is_flat
+        self.converged_ = self.status_ in (Status.CONVERGED, Status.ISOLATED) or is_flat
         self._print_verbose_msg_init_end(self.lower_bound_, self.converged_)
         if not self.converged_ and self.max_iter > 0:
             warnings.warn(DID_NOT_CONVERGE.format(describe(self.status_)), ConvergenceWarning, stacklevel=2)
@@ -248,12 +250,13 @@ def _best(
     if partitions is None:
         starts = jax.tree.map(lambda leaf: leaf[None], initial)
     else:
-        estimate = partial(from_responsibilities, family=family, ridge=reg_covar)
+        estimate = partial(from_responsibilities, family=family, ridge=Ridge(0.0, reg_covar))
         estimated = jax.vmap(lambda partition: estimate(x, partition, weights))(partitions)
         pairs = zip(initial, estimated, strict=True)
         starts = GMMParams(*(e if g is None else jnp.broadcast_to(g, e.shape) for g, e in pairs))
 
     # Standardised rows and starts.
+    starts = complete_starts(starts)
     n_starts, k, d = starts.means.shape
     structure = family.structure(k, d)
     problem = standard_problem(x, weights, reg_covar, None, structure, per_feature=False, is_relative=False)

@@ -36,6 +36,18 @@ def always(prepared: Any) -> ArrayLike:
     return True
 
 
+class Spurious(NamedTuple):
+    """What of a maximum restarts should not count."""
+
+    excess: Array  #: (k,) nats that each component gains by having no spread of its own; zero for sound ones
+    is_usable: Array  #: () bool, whether the others do not depend on these
+
+
+def all_sound(params: Any) -> Spurious:
+    """Nothing spurious, for a model that does not say."""
+    return Spurious(jnp.zeros(1), jnp.asarray(True))
+
+
 class Coordinates(NamedTuple):
     """Vectors that acceleration may extrapolate: any vector is a set of statistics that an M-step can take."""
 
@@ -95,8 +107,8 @@ class Steps(NamedTuple):
     first_step_may_fall: ArrayLike = False
     #: for acceleration; with None, EM is plain
     coordinates: Coordinates | None = None
-    #: ``params -> ()``, true for a maximum that restarts should not count
-    is_spurious: Callable[[Any], Array] | None = None
+    #: ``params -> Spurious``, what of a maximum ``fit`` should not count
+    spurious: Callable[[Any], "Spurious"] = all_sound
 
 
 def as_steps(steps: Any) -> Steps:

@@ -10,24 +10,25 @@ from jax.typing import ArrayLike
 
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family
+from ..covariance.ridge import Ridge, added, as_ridge, least_variances, without
 from ..mixture import coordinates, density, priors
 from ..mixture.density import Prepared
 from ..mixture.units import Scale, restore_params, standardise_params
 from ..types import GMMParams, Prior, Stats
-from .contract import Coordinates, Steps, no_prior, rounded_nats
+from .contract import Coordinates, Steps, all_sound, no_prior, rounded_nats
 from .expectation import expect_in_chunks
 from .expectation import rounding as roundings_of_a_row
 from .maximization import maximize, moments
 
 
 def gaussian_steps(
-    family: Family = FULL, ridge: ArrayLike = 0.0, prior: Prior | None = None, chunk_size: int | None = None
+    family: Family = FULL, ridge: Any = 0.0, prior: Prior | None = None, chunk_size: int | None = None
 ) -> Steps:
     r"""EM of a Gaussian mixture, as :func:`jaxgmm.em` runs it by default.
 
     Args:
         family: the covariance family; static under ``jit``.
-        ridge: added to covariances, in the features' units squared.
+        ridge: added to each variance, relative to it; see :func:`jaxgmm.m_step`.
         prior: a conjugate prior; None for maximum likelihood.
         chunk_size: rows in a chunk of the E-step; by default chosen from shapes and backend. Static under ``jit``.
 
@@ -55,7 +56,7 @@ def gaussian_steps(
     """
     if prior is not None and not isinstance(prior, Prior):
         raise TypeError(f"prior: expected a Prior (see jaxgmm.default_prior), got {type(prior).__name__}")
-    family, ridge = as_family(family), checks.non_negative(ridge, "ridge")
+    family, ridge = as_family(family), as_ridge(ridge)
     size = None if chunk_size is None else checks.as_integer(chunk_size, "chunk_size", 1)
     return Steps(
         prepare=Partial(prepare),
@@ -66,6 +67,7 @@ def gaussian_steps(
         rounding=Partial(_rounding),
         penalty=Partial(_penalty_of_ridge, ridge),
         first_step_may_fall=family.constrained,
+        spurious=Partial(all_sound),
         coordinates=gaussian_coordinates(ridge),
     )
 
@@ -81,7 +83,7 @@ def is_mixture(params: GMMParams) -> Array:
     return (params.weights >= 0).all() & (abs(params.weights.sum() - 1) < 1e-3)
 
 
-def _maximize(family: Family, ridge: ArrayLike, prior: Prior | None, params: GMMParams, stats: Stats) -> GMMParams:
+def _maximize(family: Family, ridge: Ridge, prior: Prior | None, params: GMMParams, stats: Stats) -> GMMParams:
     return maximize(as_family(family, params), ridge, prior, params, stats)
 
 
@@ -96,15 +98,21 @@ def _rounding(prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
     return rounded_nats(log_likelihood + d * stats.counts.sum()), rounded_nats(log_likelihood + at_most)
 
 
-def _penalty_of_ridge(ridge: ArrayLike, prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
-    r"""What the M-step subtracts with a ridge, :math:`\frac{\rho}{2} \sum_j N_j \mathrm{tr} \Sigma_j^{-1}`, in nats."""
-    trace = linalg.trace_inverse(prepared.factor)
-    rounding = rounded_nats(linalg.conditioning(prepared.factor, prepared.covariances) * trace)
-    half = jnp.asarray(ridge, trace.dtype) / 2
-    return half * jnp.sum(stats.counts * trace), half * jnp.sum(stats.counts * rounding)
+def _penalty_of_ridge(ridge: Ridge, prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
+    r"""What the M-step subtracts as it adds :math:`a_j` to variances, :math:`\frac12 \sum_j N_j a_j^T \mathrm{diag}
+    \Sigma_j^{-1}`, in nats.
+    """
+    shape = stats.second.shape
+    counts = linalg.safe_divisor(linalg.pool_counts(stats.counts, shape))[:, None]
+    between = linalg.pool_moments(stats.first**2 / linalg.safe_divisor(stats.counts)[:, None], (shape[0], *shape[2:]))
+    variances = (linalg.stored_variances(stats.second) - between) / counts
+    in_ridge = added(ridge, variances, least_variances(ridge, prepared.offsets, shape))
+    nats = (counts * in_ridge * linalg.precision_diagonals(prepared.factor)).sum(1) / 2
+    rounding = rounded_nats(linalg.conditioning(prepared.factor, prepared.covariances) * nats)
+    return jnp.sum(nats), jnp.sum(rounding)
 
 
-def gaussian_coordinates(ridge: ArrayLike) -> Coordinates:
+def gaussian_coordinates(ridge: Ridge) -> Coordinates:
     """Log weights, means and Cholesky factors of the mixture with these statistics, in units of the start."""
     return Coordinates(Partial(_units_of), Partial(_encode, ridge), Partial(_decode, ridge))
 
@@ -121,13 +129,13 @@ def _units_of(params: GMMParams) -> Scale:
     return Scale(centre, jnp.sqrt(linalg.safe_divisor(spread)))
 
 
-def _encode(ridge: ArrayLike, units: Scale, params: GMMParams, stats: Stats | None) -> Array:
+def _encode(ridge: Ridge, units: Scale, params: GMMParams, stats: Stats | None) -> Array:
     mixture = params if stats is None else moments(params, stats, ridge)
     free = coordinates.to_unconstrained(standardise_params(mixture, units))
     return ravel_pytree(free._replace(weights=jnp.where(jnp.isneginf(free.weights), 0, free.weights)))[0]
 
 
-def _decode(ridge: ArrayLike, units: Scale, vector: Array, params: GMMParams, stats: Stats) -> Stats:
+def _decode(ridge: Ridge, units: Scale, vector: Array, params: GMMParams, stats: Stats) -> Stats:
     """The statistics about ``params`` whose moments have these coordinates; a component of weight zero keeps it."""
     alive = moments(params, stats, ridge).weights > 0
     free: Any = ravel_pytree(params)[1](vector)
@@ -135,11 +143,11 @@ def _decode(ridge: ArrayLike, units: Scale, vector: Array, params: GMMParams, st
     return _stats_of(restore_params(coordinates.from_unconstrained(free), units), params, stats, ridge)
 
 
-def _stats_of(mixture: GMMParams, about: GMMParams, like: Stats, ridge: ArrayLike) -> Stats:
+def _stats_of(mixture: GMMParams, about: GMMParams, like: Stats, ridge: Ridge) -> Stats:
     """The statistics about one mixture's means whose :func:`moments` are another mixture."""
     counts = like.counts.sum() * mixture.weights
     shift = mixture.means - about.means
-    scatter = linalg.add_to_diagonal(mixture.covariances, -jnp.asarray(ridge, counts.dtype)[None])
+    scatter = without(ridge, mixture.covariances)
     column = (-1, *(1,) * (scatter.ndim - 1))
     within = scatter * linalg.pool_counts(counts, scatter.shape).reshape(column)
     between = linalg.outer_square(shift, scatter.ndim) * counts.reshape(column)

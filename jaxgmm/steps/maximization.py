@@ -1,6 +1,7 @@
 """The M-step: the parameters that maximise the expected log-likelihood."""
 
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,14 +11,15 @@ from jax.typing import ArrayLike
 
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family
+from ..covariance.ridge import added, as_ridge, least_variances
 from ..mixture import priors
 from ..programs import pad_rows, program
 from ..types import GMMParams, Prior, Stats
 
 
-def maximize(family: Family, ridge: ArrayLike, prior: Prior | None, params: GMMParams, stats: Stats) -> GMMParams:
+def maximize(family: Family, ridge: Any, prior: Prior | None, params: GMMParams, stats: Stats) -> GMMParams:
     """The M-step of a family, ridge and prior."""
-    dtype, tiny = params.means.dtype, np.finfo(params.means.dtype).tiny
+    tiny = np.finfo(params.means.dtype).tiny
     alive = stats.counts > np.sqrt(tiny) * stats.counts.sum()
     with_mean = stats if prior is None else priors.with_prior_mean(params, stats, prior, alive)
 
@@ -27,9 +29,11 @@ def maximize(family: Family, ridge: ArrayLike, prior: Prior | None, params: GMMP
 
     # Covariances: the scatter about the new means, with the ridge and the prior in it
     second = _recentred(with_mean.second, jnp.where(alive, counts, 0), shift)
-    scatter_counts = jnp.where(alive, stats.counts, tiny)
-    pooled_counts = linalg.pool_counts(scatter_counts, second.shape)
-    second = linalg.add_to_diagonal(second, pooled_counts * jnp.asarray(ridge, dtype))
+    scatter_counts, means = jnp.where(alive, stats.counts, tiny), params.means + shift
+    pooled_counts = linalg.pool_counts(scatter_counts, second.shape)[:, None]
+    least = least_variances(as_ridge(ridge), means - means[scatter_counts.argmax()][None], second.shape)
+    in_ridge = added(as_ridge(ridge), linalg.stored_variances(second) / pooled_counts, least)
+    second = linalg.add_to_diagonal(second, pooled_counts * in_ridge)
     if prior is not None:
         second = second + linalg.to_storage_shape(prior.scale, second.shape)
         of_prior = priors.count_of_covariance(prior, alive, second.shape)
@@ -45,23 +49,23 @@ def maximize(family: Family, ridge: ArrayLike, prior: Prior | None, params: GMMP
     shares = jnp.where(alive, stats.counts if prior is None else stats.counts + prior.concentration - 1, 0)
     return GMMParams(
         weights=shares / shares.sum(),
-        means=params.means + shift,
+        means=means,
         covariances=jnp.where(keep, params.covariances, covariances),
     )
 
 
-def moments(params: GMMParams, stats: Stats, ridge: ArrayLike) -> GMMParams:
+def moments(params: GMMParams, stats: Stats, ridge: Any) -> GMMParams:
     """Shares, means and covariances as an M-step without prior or constraints gives them, stored as ``params`` is."""
     return maximize(FULL, ridge, None, params, stats)
 
 
 def _is_jump(params: GMMParams, stats: Stats, second: Array, counts: Array) -> Array:
-    """Where moments about the old means are all shift and no spread, while not small themselves, ``(k|1,)``."""
+    """Where a mean moves by more than the old standard deviation, and rounding hides the new one, ``(k|1,)``."""
     d, eps = params.means.shape[1], np.finfo(second.dtype).eps
     about_old = linalg.variances(stats.second, d)
     previous = linalg.variances(params.covariances, d) * linalg.pool_counts(counts, second.shape)[:, None]
     cancelled = linalg.variances(second, d) < np.sqrt(eps) * about_old
-    return (cancelled & (about_old > np.sqrt(eps) * previous)).any(1)
+    return (cancelled & (about_old > previous)).any(1)
 
 
 def _recentred(second: Array, counts: Array, shift: Array) -> Array:
@@ -93,7 +97,7 @@ def from_responsibilities(
         responsibilities: ``(n, k)``, non-negative, rows summing to one.
         weights: ``(n,)`` row weights >= 0; default one each.
         family: the covariance family; static under ``jit``.
-        ridge: added to the scatter per unit count, in the features' units squared.
+        ridge: added to each variance, relative to it.
 
     Returns:
         :class:`GMMParams`. A component without rows gets weight zero, the overall mean and the overall covariance.
@@ -118,37 +122,39 @@ def from_responsibilities(
         raise ValueError(f"responsibilities: expected shape ({x.shape[0]}, k), got {responsibilities.shape}")
     as_family(family)
     expected = responsibilities.astype(x.dtype) * weights.astype(x.dtype)[:, None]
-    return _from_responsibilities(*pad_rows((x, expected)), checks.non_negative(ridge, "ridge"), family)
+    return _from_responsibilities(*pad_rows((x, expected)), as_ridge(ridge), family)
 
 
 @program("family")
-def _from_responsibilities(x: Array, expected: Array, ridge: ArrayLike, family: Family) -> GMMParams:
+def _from_responsibilities(x: Array, expected: Array, ridge: Any, family: Family) -> GMMParams:
     params, stats = first_estimate(x, expected, ridge, family)
     return maximize(family, ridge, None, params, stats) if family.constrained else params  # some maximisers iterate
 
 
-def first_estimate(x: Array, expected: Array, ridge: ArrayLike, family: Family) -> tuple[GMMParams, Stats]:
+def first_estimate(x: Array, expected: Array, ridge: Any, family: Family) -> tuple[GMMParams, Stats]:
     """Where EM begins, given weighted responsibilities ``(n, k)``, and the statistics it is estimated from."""
     total = expected.sum(1)
     x = jnp.where((total != 0)[:, None], x, 0)
     params = _all_alike(x, total, expected.shape[1], ridge, family)  # what components without rows keep
 
-    # Means
-    counts, first = expected.sum(0), linalg.einsum("nk,nd->kd", expected, x - params.means[:1])
+    # Means, about the origin or about the mean of all rows, whichever is closer: the other may leave them no digits
+    counts = expected.sum(0)
     alive = counts > np.sqrt(np.finfo(x.dtype).tiny) * counts.sum()
-    shift = jnp.where(alive[:, None], first / linalg.safe_divisor(counts)[:, None], 0)
-    params = params._replace(means=params.means + shift)
+    shares = jnp.where(alive, expected / linalg.safe_divisor(counts)[None], 0)
+    means, shift = (linalg.einsum("nk,nd->kd", shares, rows) for rows in (x, x - params.means[:1]))
+    means = jnp.where(abs(means) < abs(shift), means, params.means + shift)
+    params = params._replace(means=jnp.where(alive[:, None], means, params.means))
 
     # Covariances about them
     stats = complete_stats(params, x, expected)
     return maximize(replace(family, estimate=family.begin or family.estimate), ridge, None, params, stats), stats
 
 
-def _all_alike(x: Array, total: Array, k: int, ridge: ArrayLike, family: Family) -> GMMParams:
+def _all_alike(x: Array, total: Array, k: int, ridge: Any, family: Family) -> GMMParams:
     """A mixture whose k components all have the mean and covariance of all rows, of weights ``total`` ``(n,)``."""
     d = x.shape[1]
     shape, centre = family.structure(k, d), linalg.einsum("n,nd->d", total / total.sum(), x)[None]
-    spheres = linalg.add_to_diagonal(jnp.zeros(shape, x.dtype), jnp.ones(1, x.dtype))
+    spheres = linalg.add_to_diagonal(jnp.zeros(shape, x.dtype), jnp.ones((1, 1), x.dtype))
     params = GMMParams(jnp.full(k, 1 / k, x.dtype), jnp.broadcast_to(centre, (k, d)), spheres)
 
     # One M-step on the same statistics for every component

@@ -67,7 +67,7 @@ def noisy_steps(steps: Steps, concentration: ArrayLike = 1.0) -> Steps:
         rounding=None if steps.rounding is None else Partial(_rounding, steps.rounding),
         penalty=None if steps.penalty is None else Partial(_penalty, steps.penalty),
         coordinates=None if inner is None else Coordinates(*map(Partial, (_reference, _encode, _decode), [inner] * 3)),
-        is_spurious=None if steps.is_spurious is None else Partial(_of_mixture, steps.is_spurious),
+        spurious=Partial(_of_mixture, steps.spurious),
     )
 
 
@@ -117,7 +117,7 @@ def _log_prior(inner: Any, alpha: Array, params: NoisyGMMParams) -> Array:
     return inner(params.mixture) + (jnp.asarray(alpha, logs.dtype) - 1) * logs
 
 
-def _of_mixture(inner: Any, value: Any) -> Array:
+def _of_mixture(inner: Any, value: Any) -> Any:
     return inner(value.mixture)
 
 

@@ -7,6 +7,7 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import FULL, Family, as_family
+from ..covariance.ridge import as_ridge
 from ..mixture import density
 from ..programs import pad_rows, program
 from ..types import GMMParams, NoisyGMMParams, NoisyStats, Observations, Prior, Stats
@@ -127,11 +128,11 @@ def m_step(
     as_family(family, checks.mixture_of(params))
     if prior is not None:
         prior = checks.as_prior(prior, checks.mixture_of(params).means)
-    return _m_step(params, stats, checks.non_negative(ridge, "ridge"), family, prior)
+    return _m_step(params, stats, as_ridge(ridge), family, prior)
 
 
 @program("family")
-def _m_step(params: Any, stats: Any, ridge: ArrayLike, family: Family, prior: Prior | None) -> Any:
+def _m_step(params: Any, stats: Any, ridge: Any, family: Family, prior: Prior | None) -> Any:
     return steps_for(isinstance(params, NoisyGMMParams), gaussian_steps(family, ridge, prior), prior).maximize(
         params, stats
     )
