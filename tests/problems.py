@@ -89,7 +89,7 @@ def oracle_m_step(family, x, expected, ridge=0.0):
         covariances = covariances * np.eye(d)
     if family.name == "spherical":
         covariances = np.trace(covariances, axis1=1, axis2=2)[:, None, None] / d * np.eye(d)
-    return counts / counts.sum(), means, covariances + ridge * np.eye(d)
+    return counts / counts.sum(), means, covariances * (1 + ridge * np.eye(d))
 
 
 def _mclust_fits():

@@ -148,11 +148,20 @@ def test_a_fit_cut_short_warns_and_goes_on_from_a_warm_start():
 
 
 def test_a_collapsed_component_warns():
-    doubled = np.concatenate([X[:100], np.full((100, 2), 200.0)])
+    flat = np.c_[X[:100], X[:100].sum(1)]
     with pytest.warns(ConvergenceWarning, match="a covariance collapsed"):
-        model = GaussianMixture(2, random_state=0).fit(doubled)
+        model = GaussianMixture(2, random_state=0).fit(flat)
     assert model.status_ is jaxgmm.Status.DEGENERATE
-    assert np.isfinite(model.score(doubled))
+    assert np.isfinite(model.score(flat))
+
+
+def test_equal_rows_apart_from_others_are_named():
+    doubled = np.concatenate([X[:100], np.full((100, 2), 200.0)])
+    with pytest.warns(ConvergenceWarning, match="no spread of their own"):
+        model = GaussianMixture(2, random_state=0).fit(doubled)
+    assert model.status_ is jaxgmm.Status.ISOLATED
+    assert model.converged_
+    np.testing.assert_array_equal(model.excess_ > 0, model.means_[:, 0] > 199)
 
 
 def test_it_prints_what_the_best_start_did(capsys, fitted):

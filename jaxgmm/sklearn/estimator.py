@@ -67,7 +67,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
       chosen only where all do.
     - ``lower_bound_`` is that of the final parameters, ``lower_bounds_`` are those after each iteration.
     - ``status_`` says why the fit stopped, see :class:`jaxgmm.Status`. A fit that fails keeps the last usable
-      parameters, with a warning.
+      parameters, with a warning. ``excess_`` are the nats that components have by lacking a spread of their own.
 
     Computations are in float64 for float64 data, whatever JAX's setting, which is not changed, and in float32 for
     float32 data. Rows are padded to one of few lengths, so that fits of about as many rows share compiled programs.
@@ -180,6 +180,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         self.__dict__.update({name: getattr(fitted, name) for name in FITTED})
 
         # Lower bounds after each iteration.
+        self.excess_ = np.asarray(result.excess)
         self.n_iter_, self.status_ = int(best.n_iter), Status(int(best.status))
         bounds = np.append(best.history[: self.n_iter_], best.log_likelihood) / total_weight
         self.lower_bounds_, self.lower_bound_ = bounds[1:].tolist(), float(bounds[-1])
@@ -191,6 +192,8 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         is_flat = self.status_ is Status.MAX_ITER and bool((abs(changes[-1:]) < self.tol).any())
         self.converged_ = self.status_ in (Status.CONVERGED, Status.ISOLATED) or is_flat
         self._print_verbose_msg_init_end(self.lower_bound_, self.converged_)
+        if self.status_ is Status.ISOLATED:
+            warnings.warn(describe(self.status_), ConvergenceWarning, stacklevel=2)
         if not self.converged_ and self.max_iter > 0:
             warnings.warn(DID_NOT_CONVERGE.format(describe(self.status_)), ConvergenceWarning, stacklevel=2)
 
