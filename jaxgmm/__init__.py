@@ -19,7 +19,7 @@ from .mixture.noise import box_noise, hull_noise, with_noise
 from .mixture.priors import default_prior, log_prior
 from .mixture.sampling import sample
 from .steps.chunks import sum_over_chunks
-from .steps.contract import Coordinates, Steps, chunked
+from .steps.contract import Coordinates, Spurious, Steps, chunked
 from .steps.gaussian import gaussian_steps
 from .steps.maximization import from_responsibilities
 from .steps.noisy import noisy_steps
@@ -68,6 +68,7 @@ __all__ = [
     "Prior",
     "SavedFit",
     "Selection",
+    "Spurious",
     "Stats",
     "Status",
     "Steps",

@@ -97,7 +97,7 @@ class Status(enum.IntEnum):
     NON_FINITE = 2
     DEGENERATE = 3
     DECREASED = 4
-    ISOLATED = 5
+    ISOLATED = 5  # converged, but for components without a spread of their own, apart from all others
 
     @property
     def is_usable(self) -> bool:

@@ -68,7 +68,7 @@ def fitting(restarts: int, tol: float) -> Decorator:
                      help="Restarts of each model, of which the best is kept."),
         click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of the random starts."),
         click.option("--ridge", type=click.FloatRange(0), default=1e-6,
-                     help="Added to covariances, relative to variances."),
+                     help="Added to each variance, relative to it."),
         click.option("--tol", type=click.FloatRange(0), default=tol,
                      help="Gain in nats per row not worth an iteration."),
         click.option("--max-iter", type=click.IntRange(0, _MOST), default=1000, help="Most EM iterations."),

@@ -46,7 +46,7 @@ def cross_validated_error(
         n_components: components of each class.
         priors: ``(c,)`` class probabilities; default the weighted shares among the rows trained with.
         n_init: number of restarts of each mixture.
-        ridge: added to covariances.
+        ridge: see :func:`jaxgmm.fit`.
         tol: gain that is not worth another iteration.
         max_iter: most M-steps.
 

@@ -63,8 +63,7 @@ def fit_classes(
         n_components: components of each class: one number for all, or a sequence of c; static under ``jit``.
         priors: ``(c,)`` class probabilities; default the weighted shares of the classes.
         n_init: number of restarts of each mixture; static under ``jit``.
-        ridge: added to covariances, relative to the features' variances: among all rows for ``n_components=1``, else
-            among the rows of the class. See :func:`jaxgmm.fit`.
+        ridge: added to each variance, relative to it. See :func:`jaxgmm.fit`.
         tol: gain per unit weight, in nats, that is not worth another iteration.
         max_iter: most M-steps; static under ``jit``.
 

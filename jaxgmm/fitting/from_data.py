@@ -48,11 +48,13 @@ def fit(
     .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
 
     The rows are standardised, each feature by itself or all together as the family allows, so that shift and units
-    change nothing but the answer's units. All restarts run briefly, on a sample where there are many rows; the best are
+    change nothing but the answer's units; by medians and interquartile ranges, so that rows far out change little. All restarts run briefly, on a sample where there are many rows; the best are
     resumed, ever fewer of them, the last one to convergence (successive halving).
     Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
-    spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses to the
-    size of the ridge, where the likelihood is unbounded, or that lies on a handful of nearly collinear rows.
+    spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses, where
+    the likelihood is unbounded, or that lies on a handful of nearly collinear rows. Where such components lie apart from
+    all others, on outliers or on a code for missing entries, the restart is ``ISOLATED``: ``excess`` names them, and the
+    others can be used. Restarts are compared without the excess.
 
     Works under ``jit`` and under ``vmap`` over keys, data sets and weights: the restarts of thousands of small data
     sets, ragged ones padded with rows of weight zero, share one queue, as in :func:`jaxgmm.em_batch`.
@@ -74,8 +76,8 @@ def fit(
             functions, used by the restarts in turn; default k-means++ and random rows. A function may also return the
             parameters to start from, as it must with ``steps``. Static under ``jit``.
         start: parameters to begin from, instead of seeding and restarts; goes without ``seeding`` and ``noise``.
-        ridge: added to covariances, relative to the features' variances (absolute for a constant feature); no less than
-            what the dtype can resolve, unless 0; default 1e-6.
+        ridge: added to each variance of each component, relative to it; no less than what the dtype can resolve, unless
+            0; default 1e-6. With it no standard deviation falls below 1e-9 of the interquartile range of all rows.
         prior: a :class:`jaxgmm.Prior`, or a rule ``(x, n_components, weights, family=) -> Prior`` such as
             :func:`jaxgmm.default_prior`. The fit is then the maximum a posteriori one, restarts are compared by log
             posterior, and ``history`` holds that.

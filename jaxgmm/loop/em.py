@@ -60,7 +60,7 @@ def em(
         steps: the functions of another model, or of this one changed, see :class:`Steps`. Goes without ``family``,
             ``ridge``, ``prior``, ``e_step`` and ``m_step``.
         family: the covariance family of the default M-step, default :data:`FULL`; static under ``jit``.
-        ridge: added to covariances by the default M-step, in the features' units squared; default 0.
+        ridge: added to each variance by the default M-step, relative to it; default 0. See :func:`jaxgmm.m_step`.
         prior: of the default M-step, see :class:`jaxgmm.Prior`. What rises, and what ``history`` and ``tol`` are about,
             is then the log-likelihood plus the log prior density; ``log_likelihood`` of the result stays the former.
         tol: gain per unit weight, in nats, that is not worth another iteration; what the dtype cannot resolve never is.

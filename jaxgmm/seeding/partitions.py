@@ -156,7 +156,7 @@ def from_labels(
         n_components: how many components, k.
         weights: ``(n,)`` row weights >= 0; default one each.
         family: the covariance family; static under ``jit``.
-        ridge: added to covariances, in the features' units squared.
+        ridge: added to each variance, relative to it.
 
     Returns:
         :class:`jaxgmm.GMMParams`.

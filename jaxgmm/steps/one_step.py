@@ -91,19 +91,22 @@ def m_step(
 
     .. math::
         \phi_j = \frac{N_j}{\sum_l N_l}, \quad \mu_j = \frac{1}{N_j} \sum_i w_i r_{ij} x_i, \quad
-        \Sigma_j = \frac{1}{N_j} \sum_i w_i r_{ij} (x_i - \mu_j)(x_i - \mu_j)^T + \rho I
+        \Sigma_j = \frac{1}{N_j} \sum_i w_i r_{ij} (x_i - \mu_j)(x_i - \mu_j)^T
 
     the last for the full family; ``family`` says how others share and constrain it. A component that no row belongs to
     keeps its mean and covariance at weight zero. Where the means jump so far that the moments about the old ones say
     nothing about spread, covariances stay for one iteration; the expected log-likelihood still rises.
 
-    A ridge is no exact prior: near its fixed point the log-likelihood may dip by the order of the ridge.
+    A ridge :math:`\rho` multiplies the variances of each scatter by :math:`1 + \rho`, so that correlations stay below
+    one whatever the scale of a component; and no standard deviation falls below four roundings of its mean's distance
+    from the heaviest component. It is no exact prior: near its fixed point the log-likelihood may dip by the order of
+    the ridge.
 
     Args:
         params: the mixture that ``stats`` are about.
         stats: from :func:`e_step`, or any sum of such.
         family: the covariance family; static under ``jit``.
-        ridge: added to the scatter per unit count, in the features' units squared, before the family sees it.
+        ridge: added to the variances of each scatter, relative to them, before the family sees it.
         prior: see :class:`Prior`; the result is then the maximum a posteriori estimate.
 
     Returns:
