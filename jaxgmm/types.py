@@ -140,7 +140,7 @@ class FitResult(NamedTuple):
     statuses: Array  #: (n_init,) int, a Status each; MAX_ITER where it was left after the short run
     #: (k,) nats that components of best have by lacking a spread of their own, zero for sound ones; restarts were
     #: compared without
-    excess: Array | None = None
+    excess: Any = None
 
 
 class FitError(RuntimeError):
@@ -157,13 +157,13 @@ _MESSAGES = {
         "underflows"
     ),
     Status.DEGENERATE: (
-        "a covariance collapsed, so that the likelihood belongs to the ridge or to rounding: look for features that others "
-        "determine, constant features, equal rows, or no more rows than features; use fewer components, a simpler "
-        "family, a prior such as jaxgmm.default_prior, or noise="
+        "a covariance collapsed, so that the likelihood belongs to the ridge or to rounding: look for features that "
+        "others determine, constant features, equal rows, or no more rows than features; use fewer components, a "
+        "simpler family, a prior such as jaxgmm.default_prior, or noise="
     ),
     Status.ISOLATED: (
-        "converged, but for components that have no spread of their own and lie apart from all others, on outliers or on "
-        "equal rows such as a code for missing entries: the others can be used; excess in the result names them"
+        "converged, but for components that have no spread of their own and lie apart from all others, on outliers or "
+        "on equal rows such as a code for missing entries: the others can be used; excess in the result names them"
     ),
     Status.DECREASED: (
         "the log-likelihood decreased beyond rounding: use float64, "

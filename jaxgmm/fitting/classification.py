@@ -125,11 +125,11 @@ def _gaussians(
     """One Gaussian of the family per class, by EM whose E-step knows the classes: some families iterate."""
     structure = family.structure(responsibilities.shape[1], x.shape[1])
     problem = standard_problem(x, weights, ridge, None, structure, family.scale_equivariant)
-    rows, ridge = problem.observations.x, problem.ridge
-    start = from_responsibilities(rows, responsibilities, weights, family=family, ridge=ridge)
+    rows = problem.observations.x
+    start = from_responsibilities(rows, responsibilities, weights, family=family, ridge=problem.ridge)
     stats = complete_stats(start, rows, responsibilities * weights[:, None])
     stats = stats._replace(first=jnp.zeros_like(stats.first))  # but for rounding, which would add up
-    steps = gaussian_steps(family, ridge)._replace(expect=Partial(_complete_data, stats))
+    steps = gaussian_steps(family, problem.ridge)._replace(expect=Partial(_complete_data, stats))
     task = task_of(steps, problem.observations, weights, tol)
     result = result_of(task, run(task, begin(task, start, max_iter, None), max_iter, None))
     return result._replace(params=restore_params(result.params, problem.units))

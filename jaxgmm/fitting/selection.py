@@ -193,7 +193,8 @@ def _padded(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
 def _usable(selection: Selection) -> Selection:
     if not selection.ranking:
         raise FitError(
-            f"none of {selection.table.size} models came to a usable end: look for features that others determine, or use fewer components"
+            f"none of {selection.table.size} models came to a usable end: look for features that others determine, "
+            "or use fewer components"
         )
     return replace(selection, results=jax.device_put(selection.results))
 

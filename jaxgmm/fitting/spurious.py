@@ -21,7 +21,7 @@ class SpuriousLimits(NamedTuple):
 
     ridge: Ridge
     total_weight: Array  # ()
-    squared_weights: Array  # () sum of squares
+    n_rows: Array  # () as many as count, whatever the weights' scale
 
 
 def spurious(limits: SpuriousLimits, params: GMMParams) -> Spurious:
@@ -38,8 +38,7 @@ def spurious(limits: SpuriousLimits, params: GMMParams) -> Spurious:
     """
     (k, d), alive = params.means.shape, params.weights > 0
     has_collapsed = alive & has_no_spread(limits.ridge, params)
-    n_rows = limits.total_weight**2 / limits.squared_weights
-    is_thin = has_collapsed | lies_on_few_rows(params, n_rows, alive & ~has_collapsed)
+    is_thin = has_collapsed | lies_on_few_rows(params, limits.n_rows, alive & ~has_collapsed)
 
     # The variances of the others, as a geometric mean
     variances = jnp.broadcast_to(linalg.variances(params.covariances, d), (k, d))

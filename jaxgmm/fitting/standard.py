@@ -73,7 +73,8 @@ def gaussian_task(
     problem: StandardProblem, family: Family, tol: Array, chunk_size: int | None, has_noise: bool = False
 ) -> Task:
     """EM of a family on a problem, spurious maxima told from others."""
-    limits = SpuriousLimits(problem.ridge, problem.weights.sum(), (problem.weights**2).sum())
+    total = problem.weights.sum()
+    limits = SpuriousLimits(problem.ridge, total, 1 / ((problem.weights / total) ** 2).sum())
     steps = gaussian_steps(family, problem.ridge, problem.prior, chunk_size)
     steps = steps_for(has_noise, steps._replace(spurious=Partial(spurious, limits)), problem.prior)
     return task_of(steps, problem.observations, problem.weights, tol)

@@ -8,7 +8,6 @@ from jax import Array, lax
 
 from .. import linalg
 
-
 ROWS_OF_QUANTILES = 2**16  # as many as decide on units: more would change nothing but the time it takes
 
 

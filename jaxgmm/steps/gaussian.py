@@ -6,7 +6,6 @@ import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
 
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family
@@ -99,9 +98,7 @@ def _rounding(prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
 
 
 def _penalty_of_ridge(ridge: Ridge, prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
-    r"""What the M-step subtracts as it adds :math:`a_j` to variances, :math:`\frac12 \sum_j N_j a_j^T \mathrm{diag}
-    \Sigma_j^{-1}`, in nats.
-    """
+    r"""What the M-step subtracts as it adds a to variances, :math:`\frac12 \sum_j N_j a_j^T \mathrm{diag} \Sigma_j^{-1}`."""
     shape = stats.second.shape
     counts = linalg.safe_divisor(linalg.pool_counts(stats.counts, shape))[:, None]
     between = linalg.pool_moments(stats.first**2 / linalg.safe_divisor(stats.counts)[:, None], (shape[0], *shape[2:]))

@@ -11,7 +11,7 @@ from jax.typing import ArrayLike
 
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family
-from ..covariance.ridge import added, as_ridge, least_variances
+from ..covariance.ridge import Ridge, added, as_ridge, least_variances
 from ..mixture import priors
 from ..programs import pad_rows, program
 from ..types import GMMParams, Prior, Stats
@@ -81,7 +81,7 @@ def from_responsibilities(
     weights: ArrayLike | None = None,
     *,
     family: Family = FULL,
-    ridge: ArrayLike = 0.0,
+    ridge: ArrayLike | Ridge = 0.0,
 ) -> GMMParams:
     r"""Maximum-likelihood parameters given how much each row belongs to each component.
 

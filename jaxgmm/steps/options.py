@@ -10,7 +10,6 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import FULL, Family, as_family
-from ..covariance.ridge import as_ridge
 from ..types import NoisyGMMParams, Observations, Prior
 from .contract import ROWS_PER_CHUNK, Steps, as_steps, chunked
 from .gaussian import gaussian_steps, is_mixture
@@ -51,9 +50,10 @@ def model_and_rows(
     mixture = checks.mixture_of(params)
     if m_step is None:
         as_family(family, mixture)
-    ridge = as_ridge(0.0 if ridge is None else ridge)
     prior = None if prior is None else checks.as_prior(prior, mixture.means)
-    model = steps_for(isinstance(params, NoisyGMMParams), gaussian_steps(family, ridge, prior, size), prior)
+    model = steps_for(
+        isinstance(params, NoisyGMMParams), gaussian_steps(family, 0.0 if ridge is None else ridge, prior, size), prior
+    )
 
     # A step of the user's own
     if m_step is not None:

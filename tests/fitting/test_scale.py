@@ -50,7 +50,10 @@ SLOW_CASES = [(s, o, c) for s in (1, 6, 1e3, 1e6) for o, c in ((None, None), (1e
 SLOW_CASES += [(s, o, c) for s in (6, 1e6) for o in (None, 1e9) for c in (-9999.0, 1e30)]
 
 
-@pytest.mark.parametrize(("separation", "outlier", "code"), [*CASES, *(pytest.param(*c, marks=slow) for c in SLOW_CASES)])
+CASES += [pytest.param(*case, marks=slow) for case in SLOW_CASES]
+
+
+@pytest.mark.parametrize(("separation", "outlier", "code"), CASES)
 def test_no_lower_than_scikit_learn(separation, outlier, code, x64):
     """Its best of ten, with a ridge of 1e-6 of each cluster's variance."""
     x, k = two_clusters(separation, outlier, code), 2 + (outlier is not None) + (code is not None)
