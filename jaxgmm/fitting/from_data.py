@@ -47,9 +47,9 @@ def fit(
 
     .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
 
-    The rows are standardised, each feature by itself or all together as the family allows, so that shift and units
-    change nothing but the answer's units, and by medians and interquartile ranges. All restarts run briefly, on a sample where there are many rows; the best are
-    resumed, ever fewer of them, the last one to convergence (successive halving).
+    The rows are standardised by medians and interquartile ranges, each feature by itself or all together as the family
+    allows, so that shift and units change nothing but the answer's units. All restarts run briefly, on a sample where
+    there are many rows; the best are resumed, ever fewer of them, the last one to convergence (successive halving).
     Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
     spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses, where
     the likelihood is unbounded, or that lies on a handful of nearly collinear rows. Where such components lie apart

@@ -98,7 +98,7 @@ def _rounding(prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
 
 
 def _penalty_of_ridge(ridge: Ridge, prepared: Prepared, stats: Stats) -> tuple[Array, Array]:
-    r"""What the M-step subtracts as it adds a to variances, :math:`\frac12 \sum_j N_j a_j^T \mathrm{diag} \Sigma_j^{-1}`."""
+    r"""What an M-step that adds a to variances subtracts, :math:`\sum_j N_j a_j^T \mathrm{diag} \Sigma_j^{-1} / 2`."""
     shape = stats.second.shape
     counts = linalg.safe_divisor(linalg.pool_counts(stats.counts, shape))[:, None]
     between = linalg.pool_moments(stats.first**2 / linalg.safe_divisor(stats.counts)[:, None], (shape[0], *shape[2:]))

@@ -28,11 +28,12 @@ def assert_honest(result, x, ridge=1e-6):
     # Rounding in standardised units, where scales do not enter. A step loses no more than the penalty of a ridge can
     # fall by, half of ridge sum_j N_j tr Sigma_j^-1: the order of the ridge, or nd / 2 where covariances are all ridge.
     scale = abs(float(best.log_likelihood)) + 40 * x.size
-    dip = x.size / 2 if best.status == Status.DEGENERATE else 10 * ridge * n
+    dip = x.size / 2 if best.status in (Status.DEGENERATE, Status.ISOLATED) else 10 * ridge * n
     assert (gains(best) >= -4 * eps(dtype) * scale - dip).all()
     usable = jaxgmm.is_usable(np.asarray(result.statuses))
     if usable.any():
         assert jaxgmm.is_usable(best.status)
+    if usable.any() and best.status != Status.ISOLATED:  # restarts are compared without the excess of components
         assert float(best.log_likelihood) == pytest.approx(float(np.max(result.log_likelihoods[usable])))
 
 
@@ -82,12 +83,14 @@ def test_units_and_origin_change_nothing_but_units(family, dtype):
 
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_identical_rows(k, dtype):
-    """Rows without any spread: the variances are the ridge, and nothing becomes NaN."""
+    """Rows without any spread: the variances are the least there are, and nothing becomes NaN."""
     x = np.full((10, 2), 3.0, dtype)
     result = jaxgmm.fit(KEY, x, k)
-    assert float(jaxgmm.score(result.best.params, x)) == pytest.approx(11.977633, abs=1e-5)
+    deviation = max(1e-9, 4 * eps(dtype))
+    expected = -2 * np.log(deviation) - np.log(2 * np.pi)
+    assert float(jaxgmm.score(result.best.params, x)) == pytest.approx(expected, abs=1e-4)
     np.testing.assert_array_equal(result.best.params.means, 3)
-    assert result.best.status == Status.CONVERGED
+    assert result.best.status == Status.DEGENERATE
 
 
 def test_weights_are_repetition_deletion_and_scale_free(dtype):
@@ -166,10 +169,12 @@ def test_hard_data_end_finite_monotone_and_truthful(name, dtype):
     x = x.astype(dtype)
     result = jaxgmm.fit(KEY, x, k, **options)
     assert_honest(result, x)
-    collapses = {"n barely above d, two components", "more components than distinct points", "a far outlier"}
-    collapses |= {"a far outlier, one component more", "200 components"}
+    collapses = {"n barely above d, two components", "more components than distinct points", "200 components"}
+    collapses |= {"constant column", "collinear columns"}
     if name in collapses:  # every restart has a component without a spread of its own
         assert result.best.status == Status.DEGENERATE
+    elif "outlier" in name:
+        assert result.best.status == Status.ISOLATED
     else:
         assert result.best.status <= Status.MAX_ITER
 
@@ -186,7 +191,7 @@ def test_collinear_columns_without_a_ridge_fail_with_a_name(dtype):
     x = blobs(300, k=2).astype(dtype)
     result = jaxgmm.fit(KEY, np.c_[x, 2 * x[:, 0] + 1].astype(dtype), 2, ridge=0)
     assert (np.asarray(result.statuses) == Status.DEGENERATE).all()
-    with pytest.raises(jaxgmm.FitError, match="raise the ridge"):
+    with pytest.raises(jaxgmm.FitError, match="features that others determine"):
         jaxgmm.raise_if_failed(result)
 
 

@@ -86,7 +86,8 @@ def test_a_code_for_missing_entries_is_a_component(k, dtype):
     if k == 3:
         np.testing.assert_allclose(result.best.params.weights, [0.692, 0.297, 0.011], atol=1e-3)
         deviations = np.sqrt(np.asarray(result.best.params.covariances)[:2, [0, 1], [0, 1]])
-        np.testing.assert_allclose(deviations, [[0.0508, 0.0490], [0.0517, 0.0494]], atol=2e-4)
+        parts = [rows[rows[:, 0] > -9000] for rows in (x[:700], x[700:])]
+        np.testing.assert_allclose(deviations, [rows.std(0) for rows in parts], rtol=1e-3)
 
 
 def test_a_row_at_a_million_millions(dtype):
@@ -103,8 +104,9 @@ def test_units_and_shift_change_nothing(scale, x64):
     a, b = (jaxgmm.fit(KEY, rows, 3) for rows in (x, scale * (x + 50)))
     np.testing.assert_array_equal(a.statuses, b.statuses)
     np.testing.assert_allclose(a.excess, b.excess, rtol=1e-4)
-    for value, expected in zip(by_mean(b.best.params)[1:], by_mean(a.best.params)[1:], strict=True):
-        np.testing.assert_allclose(value / scale - 50 * (value is by_mean), expected, rtol=1e-5)
+    (_, means, deviations), (_, moved, scaled) = by_mean(a.best.params), by_mean(b.best.params)
+    np.testing.assert_allclose(moved / scale - 50, means, rtol=1e-9, atol=1e-6)
+    np.testing.assert_allclose(scaled / scale, deviations, rtol=1e-5)
 
 
 def test_the_ridge_moves_a_variance_by_its_own_part(x64):
