@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax import Array, lax
+from jax import Array
 
 from .. import linalg
 from ..covariance.ridge import Ridge, least_variances
@@ -55,15 +55,11 @@ def spurious(limits: SpuriousLimits, params: GMMParams) -> Spurious:
     # Thin components have to lie apart from all others, and none may coincide
     reach = jnp.sqrt(jnp.where(is_thin[:, None], 0, variances) + typical[None])
     is_other = alive[None] & ~jnp.eye(k, dtype=bool)
-
-    def gaps(component: tuple[Array, Array]) -> tuple[Array, Array]:
-        mean, log = component
-        return (abs(mean[None] - params.means) / reach).max(1), abs(log[None] - logs).max(1)
-
-    distances, ratios = lax.map(gaps, (params.means, logs))
-    is_apart = (distances > APART) | ~is_other
-    coincide = is_other & (jnp.maximum(distances, ratios) < np.sqrt(np.finfo(logs.dtype).eps))
-    is_usable = (shares > 0).any() & (is_apart.all(1) | ~is_thin).all() & ~(alive & coincide.any(1)).any()
+    distances = abs(params.means[:, None] - params.means[None]) / reach[None]  # (k, k, d)
+    is_near = is_other & (is_thin[:, None] & (distances.max(2) < APART))
+    gaps = jnp.maximum(distances, abs(logs[:, None] - logs[None])).max(2)
+    coincide = is_other & alive[:, None] & (gaps < np.sqrt(np.finfo(logs.dtype).eps))
+    is_usable = (shares > 0).any() & ~(is_near | coincide).any()
     return Spurious(jnp.where(is_thin, jnp.maximum(excess, np.finfo(excess.dtype).tiny), 0), is_usable)
 
 
