@@ -10,7 +10,7 @@ import jaxgmm
 from jaxgmm import Observations, Status
 
 KEY = jax.random.key(0)
-USABLE = {Status.CONVERGED, Status.MAX_ITER}
+USABLE = {Status.CONVERGED, Status.MAX_ITER, Status.ISOLATED}
 START = jaxgmm.seeding.from_labels(FAITHFUL.astype(np.float32), (FAITHFUL[:, 0] > 3).astype(int), 2)
 
 

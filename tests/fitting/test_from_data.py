@@ -277,7 +277,7 @@ def test_the_same_shapes_never_compile_twice():
         jaxgmm.fit(KEY, x[:50], 2, seeding=counted, n_init=2)
 
 
-def test_the_ridge_is_relative_to_the_least_feature_too(x64):
+def test_the_ridge_is_relative_to_each_feature(x64):
     """One component is one model in every family of matrices; under a common scale a feature may be small."""
     x = blobs(150, 3, 1) * [1.0, 1e-3, 30.0]
     full, common_axes = (jaxgmm.fit(KEY, x, 1, family=name, n_init=1).best.log_likelihood for name in ("VVV", "EVE"))
