@@ -26,14 +26,19 @@ def as_float_array(value: Any, name: str) -> Array:
         dtype = jax.dtypes.canonicalize_dtype(float)
     else:
         dtype = jax.dtypes.canonicalize_dtype(np.promote_types(array.dtype, np.float32))
-    return _placed_automatically(jnp.asarray(array, dtype))
+    return placed_automatically(jnp.asarray(array, dtype))
 
 
-def _placed_automatically(array: Array) -> Array:
+def placed_automatically(array: Array) -> Array:
     """The same shards, their layout left to the compiler where the mesh asks for explicit types."""
     if is_concrete(array) and isinstance(array.sharding, NamedSharding):
         mesh = array.sharding.mesh
         if AxisType.Explicit in mesh.axis_types:
+            if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
+                raise ValueError(
+                    "jax.set_mesh: expected a mesh of automatic axes, such as jax.make_mesh((n_devices,), ('rows',), "
+                    "axis_types=(jax.sharding.AxisType.Auto,)), got explicit ones"
+                )
             automatic = Mesh(mesh.devices, mesh.axis_names, axis_types=(AxisType.Auto,) * len(mesh.axis_names))
             return jax.device_put(array, NamedSharding(automatic, array.sharding.spec))
     return array
@@ -159,14 +164,16 @@ def as_integer(value: Any, name: str, minimum: int) -> int:
 
 
 def non_negative(value: ArrayLike, name: str) -> ArrayLike:
-    """``value`` unchanged, having checked a concrete one to be a finite number >= 0."""
-    if is_concrete(value):
-        try:
-            number = float(np.asarray(value))
-        except (TypeError, ValueError):
-            raise TypeError(f"{name}: expected a number, got {value!r}") from None
-        if not 0 <= number < np.inf:
-            raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
+    """``value``, having checked it to be a finite number >= 0; a traced one that is not becomes NaN."""
+    if not is_concrete(value):
+        value = as_float_array(value, name)
+        return jnp.where((value >= 0) & (value < np.inf), value, jnp.nan)
+    try:
+        number = float(np.asarray(value))
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: expected a number, got {value!r}") from None
+    if not 0 <= number < np.inf:
+        raise ValueError(f"{name}: expected a finite number >= 0, got {number}")
     return value
 
 

@@ -65,7 +65,7 @@ def _ridge(ridge: Array, units: Scale, structure: tuple[int, ...], is_relative: 
     if not is_relative:
         return Ridge(0.0, jnp.asarray(ridge, units.scale.dtype) / units.scale[0] ** 2, least)
     if len(structure) == 3:  # a matrix can be singular unnoticed, see linalg.is_positive_definite
-        ridge = jnp.where(ridge > 0, jnp.maximum(ridge, 4 * len(units.scale) * eps), 0)
+        ridge = jnp.where(ridge == 0, 0, jnp.maximum(ridge, 4 * len(units.scale) * eps))
     return Ridge(ridge, least=least)
 
 

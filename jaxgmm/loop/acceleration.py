@@ -24,7 +24,9 @@ class AccelerationState(NamedTuple):
 def begin(accelerate: Accelerator, steps: Steps, params: Any) -> AccelerationState:
     """The state before the first step from ``params``."""
     if not isinstance(accelerate, Accelerator):
-        raise TypeError(f"accelerate: expected such as jaxgmm.acceleration.momentum(), got {accelerate!r}")
+        raise TypeError(
+            f"accelerate: expected an Accelerator such as jaxgmm.acceleration.momentum(), got {accelerate!r}"
+        )
     if steps.coordinates is None:
         raise ValueError("accelerate: expected None for steps without coordinates, got an Accelerator")
     reference = steps.coordinates.reference(params)

@@ -26,14 +26,14 @@ class Task(NamedTuple):
     steps: Steps
     observations: Any  # a pytree whose leaves have the rows in front
     weights: Array  # (n,) row weights; NaN where they are negative
-    total_weight: Array  # ()
+    total_weight: Array  # (); NaN where tol is
     tol: Array  # () nats of a unit of weight
 
 
 def task_of(steps: Steps, observations: Any, weights: Array, tol: Array) -> Task:
-    """A task; a negative row weight is NaN, and so a failure with a name."""
+    """A task; a negative row weight is NaN, and so a failure with a name, as a NaN tol is."""
     weights = jnp.where(weights >= 0, weights, jnp.nan)
-    return Task(steps, observations, weights, weights.sum(-1), tol)
+    return Task(steps, observations, weights, jnp.where(tol >= 0, weights.sum(-1), jnp.nan), tol)
 
 
 class State(NamedTuple):

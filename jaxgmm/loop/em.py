@@ -44,7 +44,7 @@ def em(
     l_t - l_{t-1}` and rate :math:`q = a_{t+1} / a_t` it is :math:`a_{t+1} / (1 - q)`, so a plateau is not mistaken for
     the top. The log-likelihood never decreases beyond rounding, except that a ridge may let it dip by as much as its
     penalty gains. Values are not checked here: NaN in ``x``, negative weights or a start that is no mixture come back
-    as a :class:`Status`, with the last good parameters.
+    as a :class:`Status`, with the last good parameters; under ``jit`` a negative ``ridge`` or ``tol`` does too.
 
     Works under ``jit``, and under ``vmap`` over starts, weights and data sets, where all run until the last has ended,
     and one that fails leaves the others alone; for thousands of small fits see :func:`jaxgmm.em_batch`. Where data sets

@@ -72,7 +72,7 @@ def refuse(name: str, **others: Any) -> None:
 
 def custom_arguments(params: Any, x: Any, weights: ArrayLike | None) -> tuple[Any, Any, Array]:
     """Parameters, observations and row weights of a model of the user's own, as arrays."""
-    params, observations = jax.tree.map(jnp.asarray, (params, x))
+    params, observations = jax.tree.map(lambda leaf: checks.placed_automatically(jnp.asarray(leaf)), (params, x))
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(observations)}
     if len(lengths) != 1 or () in lengths:
         shapes = [leaf.shape for leaf in jax.tree.leaves(observations)]

@@ -1,5 +1,6 @@
 """Every ``Steps`` goes through one table of contract tests: a new model is a new row."""
 
+from functools import partial
 from typing import NamedTuple
 
 import chex
@@ -136,6 +137,18 @@ def test_chunks_devices_lanes_and_batches_change_nothing(problem):
         chex.assert_trees_all_close(other.params, whole.params, rtol=1e-7, atol=1e-9)
 
 
+def test_rows_on_a_mesh_of_explicit_axes():
+    """What jax.make_mesh makes by default: its rows are taken, but a program cannot run under it."""
+    x, params = blobs(N).astype(np.float32), random_params(jaxgmm.FULL, dtype=np.float32)
+    mesh = jax.make_mesh((4,), ("rows",))
+    rows = jaxgmm.Observations(jax.device_put(x, jax.NamedSharding(mesh, jax.P("rows"))))
+    run = partial(jaxgmm.em, params, steps=jaxgmm.gaussian_steps(), max_iter=3)
+    np.testing.assert_allclose(run(rows).log_likelihood, run(x).log_likelihood, rtol=1e-5)
+    for steps in (None, jaxgmm.gaussian_steps()):
+        with jax.set_mesh(mesh), pytest.raises(ValueError, match=r"expected a mesh of automatic axes.*AxisType.Auto"):
+            jaxgmm.em(params, rows.x, steps=steps)
+
+
 def test_weight_zero_is_deletion_even_of_nan(problem):
     steps, params, rows = problem
     kept = np.arange(N) % 3 > 0
@@ -171,6 +184,17 @@ def test_noise_goes_beside_steps_of_plain_functions():
     plain = plain._replace(expect=lambda *arguments: jaxgmm.gaussian_steps().expect(*arguments))
     result = jaxgmm.em(params, x, steps=jaxgmm.noisy_steps(plain), max_iter=3)
     np.testing.assert_allclose(result.log_likelihood, jaxgmm.em(params, x, max_iter=3).log_likelihood, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["ridge", "tol"])
+def test_under_jit_an_option_out_of_range_becomes_a_status(name):
+    x, params = blobs(30).astype(np.float32), random_params(jaxgmm.FULL, dtype=np.float32)
+    key = jax.random.key(0)
+    by_em = jax.jit(lambda value: jaxgmm.em(params, x, max_iter=3, **{name: value}))
+    by_fit = jax.jit(lambda value: jaxgmm.fit(key, x, 2, n_init=2, **{name: value}).best)
+    for run in (by_em, by_fit):
+        assert [int(run(value).status) for value in (-1.0, np.nan)] == [Status.NON_FINITE] * 2
+        assert jaxgmm.is_usable(run(1e-3).status)
 
 
 def test_unusable_parameters_have_an_unusable_status():
@@ -284,7 +308,7 @@ REFUSED = {
     "no M-step": (lambda: jaxgmm.em(GMM, X, steps=POISSON._replace(maximize=None)), "steps.maximize: .* got None"),
     "accelerator that was not called": (
         lambda: jaxgmm.em(GMM, X, accelerate=jaxgmm.acceleration.momentum),
-        r"accelerate: expected such as jaxgmm.acceleration.momentum\(\), got",
+        r"accelerate: expected an Accelerator such as jaxgmm.acceleration.momentum\(\), got",
     ),
     "axes": (lambda: jaxgmm.em_batch(GMM, X, in_axes=(1, None, None)), r"in_axes: expected 0 or None .* got \(1,"),
     "no steps": (lambda: jaxgmm.em(GMM, X, steps=3), "steps: expected jaxgmm.Steps, got int"),
