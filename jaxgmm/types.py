@@ -153,8 +153,8 @@ _MESSAGES = {
     Status.MAX_ITER: "stopped at max_iter before converging: raise max_iter, or tol",
     Status.NON_FINITE: (
         "the log-likelihood or a parameter is not finite: look for NaN or infinite values in x, for negative or "
-        "all-zero weights, for a negative ridge or tol, for a start whose weights do not sum to one, or for rows so far "
-        "out that their density underflows"
+        "all-zero weights, for a negative ridge or tol, for a start whose weights do not sum to one, or for rows so "
+        "far out that their density underflows"
     ),
     Status.DEGENERATE: (
         "a covariance collapsed, so that the likelihood belongs to the ridge or to rounding: look for features that "

@@ -1,4 +1,4 @@
-"""Pictures of runs and searches: log-likelihood after each iteration, and a criterion for every model."""
+"""Pictures of runs and searches: the objective before each iteration, and a criterion for every model."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..covariance.families import letters
-from ..types import EMResult, FitResult, describe
+from ..types import EMResult, FitResult, describe, trimmed_history
 from . import canvas
 
 if TYPE_CHECKING:
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 def trace(result: EMResult | FitResult, *, ax: Axes | None = None) -> Axes:
-    """Draw the log-likelihood after each iteration of a fit, and say why it stopped.
+    """Draw what EM climbs, before each iteration of a fit, and say why it stopped.
+
+    That is the log-likelihood, plus the log prior density if there is a prior, see :func:`jaxgmm.trimmed_history`.
 
     Args:
         result: from :func:`jaxgmm.em`, or from :func:`jaxgmm.fit` for its best restart.
@@ -32,20 +34,17 @@ def trace(result: EMResult | FitResult, *, ax: Axes | None = None) -> Axes:
         >>> import jaxgmm
         >>> start = jaxgmm.GMMParams(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
         >>> trace(jaxgmm.em(start, np.array([-1.0, 1.0])), ax=Figure().subplots())
-        <Axes: xlabel='iteration', ylabel='log-likelihood (nats)'>
+        <Axes: xlabel='iteration', ylabel='objective (nats)'>
     """
     best = result.best if isinstance(result, FitResult) else result
-    if best.n_iter.ndim:
-        raise ValueError(f"result: expected one fit, got a batch of shape {best.n_iter.shape}: choose one of them")
-    # The history holds the log-likelihood before each iteration; that after the last one is the result's.
-    values = [*np.asarray(best.history)[: int(best.n_iter)], float(best.log_likelihood)]
+    values = trimmed_history(best)
     ax = canvas.axes(ax)
     ax.plot(values, color=canvas.COLOURS[0], marker=".")
     ax.annotate(
         describe(best.status).partition(":")[0], (0.97, 0.05), xycoords="axes fraction", ha="right", va="bottom"
     )
     ax.locator_params(axis="x", integer=True)
-    ax.set(xlabel="iteration", ylabel="log-likelihood (nats)")
+    ax.set(xlabel="iteration", ylabel="objective (nats)")
     return ax
 
 

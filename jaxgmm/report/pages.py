@@ -113,7 +113,7 @@ def _search_picture(selection: Selection) -> Picture:
 
 
 def _trace_picture(selection: Selection) -> Picture:
-    caption = "Log-likelihood after each iteration of the best restart."
+    caption = "Log-likelihood, with the log prior if there is one, before each iteration of the best restart."
     return _picture(lambda figure: plotting.trace(selection.best, ax=figure.subplots()), caption, 3)
 
 
