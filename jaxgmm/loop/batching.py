@@ -74,7 +74,7 @@ def em_batch(
         >>> results.log_likelihood.shape, round(float(results.log_likelihood.max()), 1)
         ((40,), -1130.3)
     """
-    if np.ndim(in_axes) == 0 or len(in_axes) != 3 or any(axis not in (0, None) for axis in in_axes):
+    if not isinstance(in_axes, tuple | list) or len(in_axes) != 3 or any(axis not in (0, None) for axis in in_axes):
         raise ValueError(f"in_axes: expected 0 or None for each of params, x and weights, got {in_axes}")
     axes = in_axes[0], in_axes[1], None if weights is None else in_axes[2]
     stacked = [value for value, axis in zip((params, x, weights), axes, strict=True) if axis == 0]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..covariance.families import letters
 from ..types import EMResult, FitResult, describe, trimmed_history
 from . import canvas
@@ -32,6 +30,7 @@ def trace(result: EMResult | FitResult, *, ax: Axes | None = None) -> Axes:
     Example:
         >>> from matplotlib.figure import Figure
         >>> import jaxgmm
+        >>> import numpy as np
         >>> start = jaxgmm.GMMParams(np.ones(1), np.zeros((1, 1)), np.ones((1, 1, 1)))
         >>> trace(jaxgmm.em(start, np.array([-1.0, 1.0])), ax=Figure().subplots())
         <Axes: xlabel='iteration', ylabel='objective (nats)'>
@@ -64,6 +63,7 @@ def criteria(selection: Any, *, ax: Axes | None = None) -> Axes:
         >>> from types import SimpleNamespace
         >>> from matplotlib.figure import Figure
         >>> import jaxgmm
+        >>> import numpy as np
         >>> best = {"criterion": "bic", "family": jaxgmm.FULL, "k": 2}
         >>> selection = SimpleNamespace(
         ...     families=(jaxgmm.FULL,), n_components=(1, 2), table=np.array([[9.0, 7.0]]), **best
