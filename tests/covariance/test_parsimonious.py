@@ -126,8 +126,14 @@ def _masked_starts(data, family, labels_by_k, k):
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
 
 
+QUICK = ("EII", "VVI", "EEE", "VVE", "VVV")  # one for each way to store and to iterate; a program each
+
+
 @pytest.mark.parametrize("data", [pytest.param("faithful", marks=pytest.mark.slow), "iris"])
-@every_family
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(f, marks=[pytest.mark.slow] * (f.letters not in QUICK), id=family_id(f)) for f in ALL_FAMILIES],
+)
 def test_reaches_mclusts_maximum_from_its_start(data, family, x64):
     """Within 1e-6 relative, or higher, for every k at once; mclust itself stopped at 1e-12."""
     fits = [(fit, labels) for name, f, fit, labels in MCLUST_FITS if (name, f) == (data, family)]
@@ -186,7 +192,9 @@ def test_a_component_without_rows_changes_nothing_for_the_others(family, x64):
     assert all(np.isfinite(leaf).all() for leaf in b.params)
 
 
-@pytest.mark.parametrize("letters", ["VEI", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV"])
+@pytest.mark.parametrize(
+    "letters", ["VEI", "EVE", "VEV", *(pytest.param(f, marks=pytest.mark.slow) for f in ("VEE", "VVE", "EEV", "EVV"))]
+)
 def test_a_start_outside_the_family_is_brought_inside(letters, x64):
     family, x = jaxgmm.get_family(letters), blobs(d=3)
     shape = family.structure(3, 3)

@@ -128,7 +128,10 @@ IN_A_PLANE = {
 }
 
 
-@pytest.mark.parametrize("name", IN_A_PLANE)
+OF_TWO = [pytest.param(name, marks=slow) for name in ("one in other units", "a constant column")]  # as a repeated one
+
+
+@pytest.mark.parametrize("name", [*(n for n in IN_A_PLANE if n not in {p.values[0] for p in OF_TWO}), *OF_TWO])
 def test_data_in_a_plane_are_degenerate(name, dtype):
     """Their likelihood is what the ridge makes it."""
     x, k, options = IN_A_PLANE[name]

@@ -41,9 +41,11 @@ def counting(calls):
     return e_step
 
 
-@pytest.mark.parametrize(
-    "family", [*FAMILIES, jaxgmm.get_family("VEV"), jaxgmm.get_family("EVI")], ids=lambda f: f.letters
-)
+SOME = [pytest.param(f, marks=[pytest.mark.slow] * (f is not jaxgmm.FULL), id=f.letters) for f in FAMILIES]
+OTHERS = [jaxgmm.get_family("VEV"), pytest.param(jaxgmm.get_family("EVI"), marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("family", [*SOME, *OTHERS], ids=lambda f: f.letters)
 def test_rises_all_the_way_and_as_high_as_plain_em(family, accelerate, dtype):
     x = blobs(d=3, k=3).astype(dtype)
     start = start_for(x, family)
