@@ -46,7 +46,9 @@ def test_lengths_grow_and_waste_little_where_rows_are_many():
     assert programs.padded_length(1_000_003) == 1_000_003
 
 
-@pytest.mark.parametrize("n", [40, 300, 5000])
+@pytest.mark.parametrize(
+    "n", [300, pytest.param(40, marks=pytest.mark.slow), pytest.param(5000, marks=pytest.mark.slow)]
+)
 def test_padding_changes_no_answer_beyond_rounding(x64, n):
     """Under ``jit`` nothing is padded."""
     x, params = rows(n).astype(float), mixture()
@@ -66,7 +68,7 @@ def test_padding_changes_no_answer_beyond_rounding(x64, n):
             np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-12 * n, err_msg=name)
 
 
-@pytest.mark.parametrize("n", [60, 9000])
+@pytest.mark.parametrize("n", [60, pytest.param(9000, marks=pytest.mark.slow)])
 def test_a_fit_draws_the_same_starts_padded_and_not(n):
     x = rows(n)
     padded, exact = (
