@@ -6,15 +6,13 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import Family, as_family, family_by_shape, get_family, letters
 from ..fitting.criteria import aic_from, bic_from, n_parameters
 from ..fitting.selection import Selection
-from ..mixture.units import Scale, standardisation
-from ..programs import pad_rows, program
+from ..mixture.units import Scale, units_of
 from ..types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
 
 
@@ -104,16 +102,11 @@ def _with_criteria(
         row_weights = checks.as_row_weights(weights, rows).astype(rows.dtype)
         criteria["bic"] = bic_from(count, log_likelihood, float(np.log(row_weights.sum())))
         if isinstance(fit, FitResult | Selection):  # jaxgmm.em computes in the units of the rows
-            scale = _units(*pad_rows((rows, row_weights)), family.scale_equivariant)
+            scale = units_of(rows, row_weights, family.scale_equivariant)
             saved = saved._replace(standardisation=jax.tree.map(np.asarray, scale))
     if isinstance(fit, Selection):
         criteria[fit.criterion] = float(np.nanmin(fit.table))
     return saved._replace(criteria=criteria)
-
-
-@program("per_feature")
-def _units(x: Array, weights: Array, per_feature: bool) -> Scale:
-    return standardisation(x, weights, per_feature)
 
 
 def check_saved_fit(saved: SavedFit) -> SavedFit:

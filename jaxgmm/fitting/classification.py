@@ -14,7 +14,7 @@ from jax.typing import ArrayLike
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.driver import begin, result_of, run, task_of
-from ..mixture.density import Prepared, log_prob
+from ..mixture.density import Prepared, log_prob, posterior
 from ..mixture.units import restore_params
 from ..programs import pad_rows, program
 from ..steps.gaussian import gaussian_steps
@@ -189,9 +189,7 @@ def class_probabilities(classifier: Classifier, x: ArrayLike) -> Array:
 @program()
 def _posterior(priors: Array, log_densities: Array) -> Array:
     log_priors = jnp.where(priors == 0, -jnp.inf, jnp.log(jnp.where(priors == 0, 1, priors)))
-    joint = log_priors[None] + log_densities
-    hopeless = jnp.isneginf(joint).all(1, keepdims=True)
-    return jnp.where(hopeless, priors[None], jax.nn.softmax(jnp.where(hopeless, 0, joint), axis=1))
+    return posterior(priors, log_priors[None] + log_densities)
 
 
 def predict_class(classifier: Classifier, x: ArrayLike) -> Array:
@@ -216,8 +214,8 @@ def predict_class(classifier: Classifier, x: ArrayLike) -> Array:
         >>> predict_class(Classifier(jnp.array([0.5, 0.5]), (left, right)), jnp.array([-1.0, 5.0])).tolist()
         [0, 1]
     """
-    posterior = class_probabilities(classifier, x)
-    return jnp.where(jnp.isnan(posterior).any(1), -1, jnp.argmax(posterior, axis=1))
+    probabilities = class_probabilities(classifier, x)
+    return jnp.where(jnp.isnan(probabilities).any(1), -1, jnp.argmax(probabilities, axis=1))
 
 
 def as_labelled_rows(x: Any, labels: Any, weights: Any) -> tuple[Array, np.ndarray, Array, np.ndarray]:

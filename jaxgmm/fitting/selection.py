@@ -14,8 +14,8 @@ from jax.typing import ArrayLike
 from .. import checks
 from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_family
 from ..mixture.priors import default_prior
-from ..mixture.units import Scale, standardisation
-from ..programs import pad_rows, program
+from ..mixture.units import units_of
+from ..programs import pad_rows
 from ..progress import ticking
 from ..seeding import hierarchy, nested_partitions
 from ..types import EMResult, FitError, GMMParams, Prior, is_usable
@@ -248,7 +248,7 @@ def _partitions(
     size = max(SAMPLE_ROWS, 32 * max(numbers))
     if len(sample) > size:
         sample = np.sort(np.asarray(jax.random.choice(sample_key, sample, (size,), replace=False)))
-    units = jax.tree.map(np.asarray, _units(*pad_rows((x, weights))))
+    units = jax.tree.map(np.asarray, units_of(x, weights, True))
     rows = (np.asarray(x)[sample] - units.shift) / units.scale
     padded, row_weights = pad_rows((jnp.asarray(rows), jnp.asarray(np.asarray(weights)[sample])))
     random = nested_partitions(seed_key, padded, row_weights, numbers, max(n_starts - 2, 0))  # in the background
@@ -257,11 +257,6 @@ def _partitions(
     trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers, seed)
     of_rows = np.asarray(random)[:, :, : len(rows)]
     return jnp.asarray(sample), np.concatenate([trees[:, :n_starts].astype(of_rows.dtype), of_rows], axis=1)
-
-
-@program()
-def _units(x: Array, weights: Array) -> Scale:
-    return standardisation(x, weights, per_feature=True)
 
 
 def _selection(

@@ -134,12 +134,12 @@ def _log_prob(params: Params, x: Array) -> Array:
 
 @program()
 def _responsibilities(params: Params, x: Array) -> Array:
-    return _scores(partial(_posterior, noise.all_weights(params)), params, x)
+    return _scores(partial(posterior, noise.all_weights(params)), params, x)
 
 
 @program()
 def _log_certainty(params: Params, x: Array) -> Array:
-    return _scores(lambda joint: jnp.log(_posterior(noise.all_weights(params), joint).max(1)), params, x)
+    return _scores(lambda joint: jnp.log(posterior(noise.all_weights(params), joint).max(1)), params, x)
 
 
 @program()
@@ -147,14 +147,14 @@ def _predict(params: Params, x: Array) -> Array:
     n_components = len(checks.mixture_of(params).means)
 
     def label(joint: Array) -> Array:
-        posterior = _posterior(noise.all_weights(params), joint)
-        best = posterior.argmax(1)
-        return jnp.where(jnp.isnan(posterior).any(1) | (best >= n_components), -1, best)
+        shares = posterior(noise.all_weights(params), joint)
+        best = shares.argmax(1)
+        return jnp.where(jnp.isnan(shares).any(1) | (best >= n_components), -1, best)
 
     return _scores(label, params, x)
 
 
-def _posterior(shares: Array, joint: Array) -> Array:
+def posterior(shares: Array, joint: Array) -> Array:
     """Responsibilities ``(n, k)`` from joint log-densities; of rows that say nothing, the mixing proportions."""
     says_nothing = jnp.isneginf(joint).all(1, keepdims=True)
     return jnp.where(says_nothing, shares[None], jax.nn.softmax(jnp.where(says_nothing, 0, joint), axis=1))

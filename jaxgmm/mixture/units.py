@@ -7,6 +7,7 @@ import numpy as np
 from jax import Array
 
 from .. import linalg
+from ..programs import pad_rows, program
 from ..types import GMMParams, NoisyGMMParams, Observations, Prior
 from . import moments, noise
 
@@ -30,6 +31,16 @@ def standardisation(x: Array, weights: Array, per_feature: bool | Array) -> Scal
     largest = spread.max()
     common = largest * jnp.sqrt(jnp.mean((spread / linalg.safe_divisor(largest)) ** 2))
     return Scale(median, linalg.safe_divisor(jnp.where(per_feature, spread, common)))
+
+
+def units_of(x: Array, weights: Array, per_feature: bool) -> Scale:
+    """:func:`standardisation` of rows that are not traced, by a program that serves other data sets too."""
+    return _units_of(*pad_rows((x, weights)), per_feature)
+
+
+@program("per_feature")
+def _units_of(x: Array, weights: Array, per_feature: bool) -> Scale:
+    return standardisation(x, weights, per_feature)
 
 
 def standardise_rows(observations: Observations, weights: Array, units: Scale) -> Observations:
