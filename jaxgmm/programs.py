@@ -29,6 +29,9 @@ MANY_ELEMENTS = 2**19  # of arguments, read in all calls of a program, that make
 SHORT_LENGTHS = (64, 256, 1024, 4096)
 MANY_ROWS, MOST_PADDED = 2**16, 2**18
 
+# Where data are small, numbers of components are padded too.
+COMPONENTS = (1, 2, 4, 8, 12, 16)
+
 # A program of a whole fit takes a thousand memory maps, of the 65,530 that Linux gives a process.
 MOST_MAPS = 24_000
 MOST_PROGRAMS = 256
@@ -190,6 +193,16 @@ def padded_length(n: int) -> int:
         return n
     step = 2 ** (n.bit_length() - (3 if n < MANY_ROWS else 4))
     return -(-n // step) * step
+
+
+def padded_components(k: int) -> int:
+    """The number of components that k are padded to, where data are small.
+
+    Example:
+        >>> sorted({padded_components(k) for k in range(1, 13)})
+        [1, 2, 4, 8, 12]
+    """
+    return min((number for number in COMPONENTS if number >= k), default=k)
 
 
 def pad_rows(values: Any) -> Any:

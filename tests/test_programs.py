@@ -72,15 +72,16 @@ def test_padding_changes_no_answer_beyond_rounding(x64, n):
 def test_a_fit_draws_the_same_starts_padded_and_not(n):
     x = rows(n)
     padded, exact = (
-        f(KEY, x, 2, n_init=4) for f in (jaxgmm.fit, jax.jit(jaxgmm.fit, static_argnums=2, static_argnames="n_init"))
+        f(KEY, x, 3, n_init=4) for f in (jaxgmm.fit, jax.jit(jaxgmm.fit, static_argnums=2, static_argnames="n_init"))
     )
     np.testing.assert_allclose(padded.log_likelihoods, exact.log_likelihoods, rtol=1e-4)
+    assert jax.tree.map(jnp.shape, padded) == jax.tree.map(jnp.shape, exact)
     np.testing.assert_allclose(padded.best.params.means, exact.best.params.means, atol=1e-3)
 
 
-def test_data_sets_of_about_as_many_rows_share_programs():
-    for n in (70, 100, 180, 250):
-        jaxgmm.fit(KEY, rows(n), 2, n_init=2)
+def test_small_data_sets_and_numbers_of_components_share_programs():
+    for n, k in ((70, 3), (100, 3), (180, 4), (250, 4)):
+        assert jaxgmm.fit(KEY, rows(n), k, n_init=2).best.params.means.shape == (k, 2)
         jaxgmm.predict(mixture(), rows(n))
     names = [program.name for program in programs.PROGRAMS.kept.values()]
     assert sorted(names) == sorted(set(names)), names

@@ -13,15 +13,13 @@ from ..loop.accelerators import Accelerator, momentum
 from ..loop.driver import task_of
 from ..programs import pad_rows, program
 from ..progress import clock
-from ..seeding import Seeding, kmeans_plus_plus, random_rows
+from ..seeding import Seeding
 from ..steps.contract import Steps, as_steps, chunked
 from ..steps.options import custom_arguments, refuse
 from ..types import FitResult, Noise
 from .restarts import best_of
-from .stages import RULES, Options, fit_gaussian
+from .stages import RULES, SEEDINGS, Options, fit_gaussian
 from .starts import draw_in_turn
-
-SEEDINGS = (kmeans_plus_plus, random_rows)
 
 
 def fit(

@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array, lax
 
+from ..checks import mixture_of
 from ..covariance.families import Family
 from ..loop.accelerators import Accelerator
 from ..loop.batching import take
@@ -18,13 +19,15 @@ from ..loop.driver import Task
 from ..mixture.density import chunk_rows
 from ..mixture.noise import rescaled, with_noise
 from ..mixture.units import standardise_params
-from ..programs import compile_ahead, program
-from ..seeding import Seeding
+from ..programs import compile_ahead, first_rows, is_eager, padded_components, program
+from ..seeding import Seeding, kmeans_plus_plus, random_rows
 from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status, is_usable
 from .restarts import Rules, best_of, brief_runs
 from .standard import StandardProblem, gaussian_task, restore, standard_problem
 from .starts import gaussian_starts, sample_rows, sample_size
 
+SEEDINGS = (kmeans_plus_plus, random_rows)
+FEW_ELEMENTS = 2**18  # of rows times components: below, compiling takes far longer than running
 RULES = Rules(first=50, keep=4, n_lanes=4, later=4)
 ON_SAMPLE = 20  # M-steps on a sample of the rows, where there are many
 LEAD = 2  # one of so many starts is resumed on all rows: more saves time, but loses the best start more often
@@ -34,7 +37,7 @@ AFTER_SAMPLE = Rules(first=2, keep=3, n_lanes=1)  # many rows keep the machine b
 class Options(NamedTuple):
     """What is static under ``jit``."""
 
-    n_components: int
+    n_components: int  # with those of weight zero that pad them
     n_init: int
     seedings: tuple[Seeding, ...]
     max_iter: int
@@ -62,6 +65,10 @@ def fit_gaussian(
     options: Options,
 ) -> FitResult:
     """Stage by stage, each a program of its own where rows are concrete: those of the sample serve all large data."""
+    n_used = None  # components, where others of weight zero pad them
+    if start is None and _pads_components(x, options):
+        n_used = jnp.int32(options.n_components)
+        options = options._replace(n_components=padded_components(options.n_components))
     problem = _standardise(x, weights, ridge, prior, options)
     if start is not None:
         return _from_start(tol, problem, start, options)
@@ -69,8 +76,8 @@ def fit_gaussian(
     shapes = _shapes_of_starts(x, noise, options)
     if size is None:
         compile_ahead(_compete, tol, problem, shapes, noise, options)
-        starts = _draw_starts(key, problem, noise, options)
-        return _compete(tol, problem, starts, noise, options)
+        starts = _draw_starts(key, problem, noise, n_used, options)
+        return _first_components(_compete(tol, problem, starts, noise, options), n_used)
 
     # Where there are many rows, all starts run briefly on a sample of them
     each: Any = partial(jax.ShapeDtypeStruct, (options.n_init,))
@@ -78,9 +85,26 @@ def fit_gaussian(
     compile_ahead(_compete_on_all_rows, tol, problem, brief_shapes, each(x.dtype), noise, options)
     sample = _draw_sample(key, problem, size, options)
     compile_ahead(_run_briefly, tol, sample, shapes, options)
-    starts = _draw_starts(key, sample, noise, options)
+    starts = _draw_starts(key, sample, noise, n_used, options)
     brief, values = _run_briefly(tol, sample, starts, options)
     return _compete_on_all_rows(tol, problem, brief, values, noise, options)
+
+
+def _pads_components(x: Array, options: Options) -> bool:
+    """Whether one program is to serve several numbers of components: where data are small, and seedings know how."""
+    n_elements = x.size * padded_components(options.n_components)
+    return is_eager(x) and n_elements <= FEW_ELEMENTS and set(options.seedings) <= set(SEEDINGS)
+
+
+def _first_components(result: FitResult, n_used: Array | None) -> FitResult:
+    """A result without the components of weight zero that pad it: they come last."""
+    if n_used is None:
+        return result
+    params, k = mixture_of(result.best.params), int(n_used)
+    mixture = GMMParams(*(leaf if len(leaf) == 1 else first_rows(leaf, k) for leaf in params))
+    noisy = isinstance(result.best.params, NoisyGMMParams)
+    best = result.best._replace(params=result.best.params._replace(mixture=mixture) if noisy else mixture)
+    return result._replace(best=best, excess=first_rows(result.excess, k))
 
 
 def _shapes_of_starts(x: Array, noise: Noise | None, options: Options) -> Any:
@@ -116,11 +140,13 @@ def _draw_sample(key: Array, problem: StandardProblem, size: int, options: Optio
 
 
 @program("options")
-def _draw_starts(key: Array, problem: StandardProblem, noise: Noise | None, options: Options) -> Any:
+def _draw_starts(
+    key: Array, problem: StandardProblem, noise: Noise | None, n_used: Array | None, options: Options
+) -> Any:
     """Mixtures in standard units, one for each restart."""
     assert options.family is not None
     keys = jax.random.split(key, options.n_init + 1)[: options.n_init]
-    starts = gaussian_starts(keys, problem, options.n_components, options.family, options.seedings)
+    starts = gaussian_starts(keys, problem, options.n_components, n_used, options.family, options.seedings)
     if noise is None:
         return starts
     region = rescaled(noise, *problem.units)

@@ -35,11 +35,17 @@ def sample_rows(key: Array, problem: StandardProblem, size: int) -> StandardProb
 
 
 def gaussian_starts(
-    keys: Array, problem: StandardProblem, n_components: int, family: Family, seedings: tuple[Seeding, ...]
+    keys: Array,
+    problem: StandardProblem,
+    n_components: int,
+    n_used: Array | None,
+    family: Family,
+    seedings: tuple[Seeding, ...],
 ) -> Any:
-    """Mixtures to start from, one for each key."""
+    """Mixtures to start from, one for each key; components beyond ``n_used``, if that is given, have weight zero."""
     x, weights = problem.observations.x, problem.weights
-    checked = tuple(partial(_checked, seeding, family) for seeding in seedings)
+    used: Any = {} if n_used is None else {"n_used": n_used}
+    checked = tuple(partial(_checked, partial(seeding, **used), family) for seeding in seedings)
     drawn = draw_in_turn(keys, x, weights, n_components, checked)
     responsibilities = [values for values in drawn if isinstance(values, jax.Array)]
     starts = [values for values in drawn if not isinstance(values, jax.Array)]

@@ -13,14 +13,16 @@ from jax.typing import ArrayLike, DTypeLike
 from .. import checks
 from ..covariance.families import FULL, Family
 from ..linalg import einsum, safe_divisor
-from ..programs import program
+from ..programs import padded_components, program
 from ..steps.maximization import from_responsibilities
 from ..types import GMMParams
 
 Seeding = Callable[[Array, Array, Array, int], Array]
 
 
-def kmeans_plus_plus(key: Array, x: Array, weights: Array, n_components: int, *, n_steps: int = 5) -> Array:
+def kmeans_plus_plus(
+    key: Array, x: Array, weights: Array, n_components: int, *, n_used: Array | None = None, n_steps: int = 5
+) -> Array:
     r"""Assign each row to the nearest of k centres from greedy k-means++ and a few steps of Lloyd's algorithm.
 
     Centres are rows, drawn one after another. For each a few candidates are drawn, with probability proportional to
@@ -34,6 +36,7 @@ def kmeans_plus_plus(key: Array, x: Array, weights: Array, n_components: int, *,
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
         n_components: how many centres, k.
+        n_used: ``()`` int, how many of them rows are assigned to, so that one program serves several k; default all.
         n_steps: steps of Lloyd's algorithm after the draw.
 
     Returns:
@@ -50,7 +53,7 @@ def kmeans_plus_plus(key: Array, x: Array, weights: Array, n_components: int, *,
         Arthur & Vassilvitskii (2007), k-means++: the advantages of careful seeding; the greedy form is analysed in
         Grunau, Ozudogru, Rozhon & Tetek (2023), A nearly tight analysis of greedy k-means++.
     """
-    centres = _plus_plus_centres(key, x, weights, n_components)
+    centres = _first(n_used, _plus_plus_centres(key, x, weights, n_components))
     return _one_hot(_nearest(x, _lloyd(x, weights, centres, n_steps)), n_components, x.dtype)
 
 
@@ -82,7 +85,7 @@ def kmeans(key: Array, x: Array, weights: Array, n_components: int) -> Array:
     return kmeans_plus_plus(key, x, weights, n_components, n_steps=100)
 
 
-def random_rows(key: Array, x: Array, weights: Array, n_components: int) -> Array:
+def random_rows(key: Array, x: Array, weights: Array, n_components: int, *, n_used: Array | None = None) -> Array:
     r"""Assign each row to the nearest of k random rows.
 
     The k rows are drawn without replacement, each time with probability proportional to weight among the rest:
@@ -94,6 +97,7 @@ def random_rows(key: Array, x: Array, weights: Array, n_components: int) -> Arra
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
         n_components: how many centres, k, at most n.
+        n_used: ``()`` int, how many of them rows are assigned to, so that one program serves several k; default all.
 
     Returns:
         ``(n, k)`` one-hot responsibilities.
@@ -110,7 +114,8 @@ def random_rows(key: Array, x: Array, weights: Array, n_components: int) -> Arra
     Reference:
         Efraimidis & Spirakis (2006), Weighted random sampling with a reservoir.
     """
-    return _one_hot(_nearest(x, _random_centres(key, x, weights, n_components)), n_components, x.dtype)
+    centres = _first(n_used, _random_centres(key, x, weights, n_components))
+    return _one_hot(_nearest(x, centres), n_components, x.dtype)
 
 
 def random_responsibilities(key: Array, x: Array, weights: Array, n_components: int) -> Array:
@@ -173,7 +178,6 @@ def from_labels(
     Reference:
         McLachlan & Krishnan (2008), The EM Algorithm and Extensions, for the estimate from complete data.
     """
-    # Check the arguments.
     x = checks.as_rows(x)
     n_components = checks.as_integer(n_components, "n_components", 1)
     labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
@@ -183,9 +187,7 @@ def from_labels(
         raise ValueError(f"labels: expected shape {x.shape[:1]}, one for each row of x, got {labels.shape}")
     if checks.is_concrete(labels) and (labels.min() < 0 or labels.max() >= n_components):
         raise ValueError(f"labels: expected 0..{n_components - 1}, got {labels.min()}..{labels.max()}")
-    # Estimate from one-hot responsibilities.
-    one_hot = _one_hot(labels, n_components, x.dtype)
-    return from_responsibilities(x, one_hot, weights, family=family, ridge=ridge)
+    return from_responsibilities(x, _one_hot(labels, n_components, x.dtype), weights, family=family, ridge=ridge)
 
 
 def _draw_rows(u: Array, mass: Array) -> Array:
@@ -194,8 +196,7 @@ def _draw_rows(u: Array, mass: Array) -> Array:
     As u is not zero, a row without mass is never drawn.
     """
     cumulative = jnp.cumsum(mass)
-    index = jnp.searchsorted(cumulative, u * cumulative[-1], method="compare_all")
-    return jnp.minimum(index, mass.shape[0] - 1)
+    return jnp.minimum(jnp.searchsorted(cumulative, u * cumulative[-1], method="compare_all"), mass.shape[0] - 1)
 
 
 def _squared_distances(x: Array, centres: Array) -> Array:
@@ -213,6 +214,13 @@ def _one_hot(labels: ArrayLike, n_components: int, dtype: DTypeLike) -> Array:
     return jax.nn.one_hot(labels, n_components, dtype=dtype)
 
 
+def _first(number: Array | None, centres: Array) -> Array:
+    """The centres ``(k, d)``, those beyond a number moved to infinity, where no row is nearest to them."""
+    if number is None:
+        return centres
+    return jnp.where(jnp.arange(len(centres), dtype=number.dtype)[:, None] < number, centres, jnp.inf)
+
+
 def _random_centres(key: Array, x: Array, weights: Array, n_components: int) -> Array:
     """Distinct random rows ``(k, d)``, drawn without replacement with probability proportional to weight."""
     # The k largest of log w_i + Gumbel noise are such a draw (Efraimidis & Spirakis 2006).
@@ -222,7 +230,7 @@ def _random_centres(key: Array, x: Array, weights: Array, n_components: int) -> 
 
 def _plus_plus_centres(key: Array, x: Array, weights: Array, n_components: int) -> Array:
     """Greedy k-means++ centres ``(k, d)``, in the order in which they are drawn."""
-    n_candidates = 2 + int(math.log(n_components))
+    n_candidates = 2 + int(math.log(padded_components(n_components)))  # as many for all that share a program
 
     def add_centre(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         centres, distance = carry
@@ -279,14 +287,11 @@ def nested_partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, 
         >>> nested_partitions(jax.random.key(0), x, jnp.ones(4), (1, 2), 3).shape
         (2, 3, 4)
     """
-    largest = max(numbers)
     keys = jax.random.split(key, max(n_init, 1))
 
     def partitions(draw: Callable[..., Array], n_steps: int, keys: Array) -> Array:
-        centres = jax.vmap(lambda key: draw(key, x, weights, largest))(keys)
-        # Move the centres beyond each number of components to infinity, where no row is nearest to them.
-        is_used = jnp.arange(largest)[None] < jnp.asarray(numbers)[:, None]
-        centres = jnp.where(is_used[:, None, :, None], centres[None], jnp.inf)
+        centres = jax.vmap(lambda key: draw(key, x, weights, max(numbers)))(keys)
+        centres = jax.vmap(lambda number: jax.vmap(partial(_first, number))(centres))(jnp.asarray(numbers))
         centres = jax.vmap(jax.vmap(lambda centres: _lloyd(x, weights, centres, n_steps)))(centres)
         return jax.vmap(jax.vmap(partial(_nearest, x)))(centres)
 
