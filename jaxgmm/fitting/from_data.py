@@ -12,7 +12,7 @@ from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.accelerators import Accelerator, momentum
 from ..loop.driver import task_of
 from ..programs import pad_rows, program
-from ..progress import clock
+from ..progress import show
 from ..seeding import Seeding
 from ..steps.contract import Steps, as_steps, chunked
 from ..steps.options import custom_arguments, refuse
@@ -85,7 +85,8 @@ def fit(
         max_iter: most M-steps of each restart; static under ``jit``.
         accelerate: see :func:`jaxgmm.em`; ``None`` for plain EM. Steps without coordinates are run plain. Static under
             ``jit``.
-        progress: whether to show on stderr for how long it has been going on.
+        progress: whether to show on stderr what is compiled and computed, how fast, and for how long. The loop then
+            comes back to Python a few times a second.
 
     Returns:
         :class:`FitResult`: the best :class:`EMResult`, in the features' own units, and the log-likelihood and status of
@@ -128,7 +129,7 @@ def fit(
         options = options._replace(family=family, seedings=options.seedings or SEEDINGS)
         solve, arguments = fit_gaussian, _gaussian(x, weights, start, ridge, prior, noise, options)
     tol = jnp.asarray(tol, arguments[1].dtype)
-    with clock("fitting", progress):
+    with show("fitting", progress):
         result: FitResult = solve(key, tol, *arguments, options)
         return jax.block_until_ready(result) if progress else result
 

@@ -34,6 +34,7 @@ class Standing(NamedTuple):
     states: State  # (models * starts, ...)
     excess: Array  # (models * starts, k) nats of spurious components
     stage: Array  # () int
+    is_paused: Array  # () bool, in the midst of a stage
 
 
 def successive_halving(
@@ -55,42 +56,79 @@ def successive_halving(
     Returns:
         :class:`FitResult` with a leading axis, one for each model.
     """
-    n_models, n_starts = jax.tree.leaves(starts)[0].shape[:2]
-    sizes, limits = _stages(n_starts, max_iter, rules)
+    shape = jax.tree.leaves(starts)[0].shape[:2]
+    standing = enter(tasks, in_axes, starts, max_iter, accelerate)
+    standing = compete(tasks, in_axes, shape, standing, None, max_iter, rules, accelerate)
+    return winners(tasks, in_axes, shape, standing)
+
+
+def enter(tasks: Task, in_axes: Any, starts: Any, max_iter: int, accelerate: Accelerator | None) -> Standing:
+    """How starts ``(models, starts, ...)`` stand before the first stage."""
+    n_models = len(jax.tree.leaves(starts)[0])
+    flat = partial(jax.tree.map, lambda leaf: leaf.reshape(-1, *leaf.shape[2:]))
+    each_start = _each_start(in_axes, n_models)
+    first = each_start(partial(begin, history_length=max_iter, accelerate=accelerate))(tasks, starts)
+    unknown = jax.eval_shape(lambda: flat(each_start(_spurious)(tasks, starts))).excess
+    return Standing(flat(first), jnp.zeros(unknown.shape, unknown.dtype), jnp.int32(0), jnp.asarray(False))
+
+
+def compete(
+    tasks: Task, in_axes: Any, shape: tuple[int, int], standing: Standing, pause: Array | None, max_iter: int,
+    rules: Rules, accelerate: Accelerator | None,
+) -> Standing:  # fmt: skip
+    """Stage after stage until the last, or until all that run have come to ``pause`` M-steps, if that is not None.
+
+    Called again with a later pause, they go on as if there had been none.
+    """
+    n_models, n_starts = shape
+    sizes, limits = stages_of(n_starts, max_iter, rules)
     owner = jnp.repeat(jnp.arange(n_models), n_starts)
     is_trusted = jnp.tile(jnp.arange(n_starts) < rules.trusted, n_models)
-    n_lanes = rules.n_lanes or n_lanes_for(tasks, in_axes, starts, 2)
     by_model = partial(jax.tree.map, lambda leaf: leaf.reshape(n_models, n_starts, *leaf.shape[1:]))
     flat = partial(jax.tree.map, lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]))
-
-    def each_start(function: Any) -> Any:
-        """``function`` of the tasks and of values for every start, ``(models, starts, ...)``."""
-        return jax.vmap(jax.vmap(function, (None, 0)), (in_axes, 0), axis_size=n_models)
+    n_lanes = rules.n_lanes or n_lanes_for(tasks, in_axes, standing.states.params, 1)
 
     def run_stage(standing: Standing) -> Standing:
-        states, excess, stage = standing
+        states, excess, stage, _ = standing
+        limit = limits[stage] if pause is None else jnp.minimum(limits[stage], pause)
 
         # Resume the best that have not come as far as they may
         rank = jax.vmap(_ranks)(*by_model((states.status, states.objective - excess.sum(1)))).ravel()
         may_run = (rank < sizes[stage]) | is_trusted
-        resumed = resume(states, limits[stage])
+        resumed = resume(states, limit)
         to_run = may_run & (resumed.status == Status.RUNNING)
         states = states._replace(status=jnp.where(to_run, resumed.status, states.status))
-        states = run_queue(tasks, in_axes, owner, states, limits[stage], accelerate, n_lanes)
+        states = run_queue(tasks, in_axes, owner, states, limit, accelerate, n_lanes)
 
         # Quarantine spurious maxima; on to the next stage once nothing is left to run
-        spurious = flat(each_start(_spurious)(tasks, by_model(states.params)))
-        return Standing(_quarantine(states, spurious), spurious.excess, jnp.where(to_run.any(), stage, stage + 1))
+        spurious = flat(_each_start(in_axes, n_models)(_spurious)(tasks, by_model(states.params)))
+        stage_after = jnp.where(to_run.any(), stage, stage + 1)
+        after = Standing(_quarantine(states, spurious), spurious.excess, stage_after, jnp.asarray(False))
+        if pause is None:
+            return after
+        paused = Standing(states, excess, stage, jnp.asarray(True))
+        return jax.tree.map(partial(jnp.where, limit < limits[stage]), paused, after)
 
-    first = each_start(partial(begin, history_length=max_iter, accelerate=accelerate))(tasks, starts)
-    unknown = jax.eval_shape(lambda: flat(each_start(_spurious)(tasks, starts))).excess
-    standing = Standing(flat(first), jnp.zeros(unknown.shape, unknown.dtype), jnp.int32(0))
-    standing = lax.while_loop(lambda s: s.stage < len(limits), run_stage, standing)
+    is_left = lambda standing: (standing.stage < len(limits)) & ~standing.is_paused  # noqa: E731
+    return lax.while_loop(is_left, run_stage, standing._replace(is_paused=jnp.asarray(False)))
+
+
+def winners(tasks: Task, in_axes: Any, shape: tuple[int, int], standing: Standing) -> FitResult:
+    """The best of each model's starts, and how all of them ended."""
+    by_model = partial(jax.tree.map, lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]))
     states, excess = by_model((standing.states, standing.excess))
-    return _best(states, excess, each_start(result_of)(tasks, states))
+    results = _each_start(in_axes, shape[0])(result_of)(tasks, states)
+    winner = jnp.argmax(jax.vmap(_ranking)(states.status, states.objective - excess.sum(2)), axis=1)
+    best, excess = jax.vmap(take)((results, excess), winner)
+    return FitResult(best, results.log_likelihood, results.status, excess)
 
 
-def _stages(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]:
+def _each_start(in_axes: Any, n_models: int) -> Any:
+    """``vmap`` of a function of a task and of values ``(models, starts, ...)``."""
+    return lambda function: jax.vmap(jax.vmap(function, (None, 0)), (in_axes, 0), axis_size=n_models)
+
+
+def stages_of(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]:
     """For each stage how many starts of a model may run, and until which iteration."""
     sizes, limits = [n_starts], [rules.first]
     while sizes[-1] > 1:
@@ -111,13 +149,6 @@ def _quarantine(states: State, spurious: Spurious) -> State:
     status = jnp.where(has_excess, jnp.int32(Status.ISOLATED), states.status)
     status = jnp.where(~spurious.is_usable & is_usable(status), jnp.int32(Status.DEGENERATE), status)
     return states._replace(status=status)
-
-
-def _best(states: State, excess: Array, results: EMResult) -> FitResult:
-    """The best of each model's starts, of states and results ``(models, starts, ...)``, and how all of them ended."""
-    winner = jnp.argmax(jax.vmap(_ranking)(states.status, states.objective - excess.sum(2)), axis=1)
-    best, excess = jax.vmap(take)((results, excess), winner)
-    return FitResult(best, results.log_likelihood, results.status, excess)
 
 
 def best_of(task: Task, starts: Any, max_iter: int, rules: Rules, accelerate: Accelerator | None) -> FitResult:

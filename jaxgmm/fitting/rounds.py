@@ -3,12 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
-from typing import Any
 
 import jax
 import numpy as np
 
 from ..covariance.families import Family
+from ..progress import Display
 from ..types import is_usable
 from .search import FamilyModels
 
@@ -16,7 +16,7 @@ SearchOne = Callable[[np.ndarray, list[Family], int], FamilyModels]  # (labels, 
 
 
 def in_parallel(
-    search: SearchOne, groups: list[list[Family]], labels: dict[Family, np.ndarray], bar: Any
+    search: SearchOne, groups: list[list[Family]], labels: dict[Family, np.ndarray], display: Display | None
 ) -> dict[Family, FamilyModels]:
     """``search`` of every family, side by side; the first of each group compiles a program for the others."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -31,8 +31,8 @@ def in_parallel(
                 futures[group[which]] = pool.submit(after, futures[group[0]], group, which)
         for future in as_completed(futures.values()):
             future.result()
-            if bar is not None:
-                bar.update()
+            if display is not None:
+                display.update(len(labels[groups[0][0]]))
     return {family: future.result() for family, future in futures.items()}
 
 

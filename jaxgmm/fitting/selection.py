@@ -1,7 +1,6 @@
 """Search over covariance families and numbers of components for the model that a criterion likes best."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -16,7 +15,7 @@ from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_
 from ..mixture.priors import default_prior
 from ..mixture.units import units_of
 from ..programs import pad_rows
-from ..progress import ticking
+from ..progress import show
 from ..seeding import hierarchy, nested_partitions
 from ..types import EMResult, FitError, GMMParams, Prior, is_usable
 from .criteria import parameter_count
@@ -111,7 +110,7 @@ def select(
             as :func:`jaxgmm.default_prior`; default none.
         tol: see :func:`jaxgmm.fit`; models are told apart by less than it takes to settle one.
         max_iter: see :func:`jaxgmm.fit`.
-        progress: whether to show a progress bar, by families, on stderr.
+        progress: whether to show on stderr what is compiled, how many models are fitted, how fast, and the time left.
 
     Returns:
         :class:`Selection`.
@@ -167,12 +166,12 @@ def select(
     groups = _stored_alike(chosen, max(numbers), x.shape[1])
     to_selection = partial(_selection, criterion, chosen, numbers, x.shape[1], total_weight)
     has_second = n_init > n_first
-    line = ticking(total=(1 + has_second) * len(chosen), desc="families", unit="family") if progress else nullcontext()
-    with line as bar:
-        models = in_parallel(search, groups, dict.fromkeys(chosen, labels[:, :n_first]), bar)
+    n_models = (1 + has_second) * len(chosen) * len(numbers)
+    with show("models", progress, total=n_models, unit=" models") as display:
+        models = in_parallel(search, groups, dict.fromkeys(chosen, labels[:, :n_first]), display)
         if has_second:
             starts = where_others_ended(models, numbers, to_selection(models).ranking, labels[:, n_first:])
-            further = in_parallel(search, groups, starts, bar)
+            further = in_parallel(search, groups, starts, display)
             models = {family: better_of(models[family], further[family]) for family in chosen}
     return _usable(to_selection(models))
 

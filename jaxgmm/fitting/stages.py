@@ -4,17 +4,20 @@ Each is a program of its own where rows are concrete, so that data sets share wh
 that a fit does on a sample serves every large data set. Under a caller's ``jit`` they are one program.
 """
 
+import time
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 
+from .. import progress
 from ..checks import mixture_of
 from ..covariance.families import Family
 from ..loop.accelerators import Accelerator
-from ..loop.batching import take
+from ..loop.batching import axes_of, take
 from ..loop.driver import Task
 from ..mixture.density import chunk_rows
 from ..mixture.noise import rescaled, with_noise
@@ -22,12 +25,13 @@ from ..mixture.units import standardise_params
 from ..programs import compile_ahead, first_rows, is_eager, padded_components, program
 from ..seeding import Seeding, kmeans_plus_plus, random_rows
 from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status, is_usable
-from .restarts import Rules, best_of, brief_runs
+from .restarts import Rules, Standing, best_of, brief_runs, compete, enter, stages_of, winners
 from .standard import StandardProblem, gaussian_task, restore, standard_problem
 from .starts import gaussian_starts, sample_rows, sample_size
 
 SEEDINGS = (kmeans_plus_plus, random_rows)
 FEW_ELEMENTS = 2**18  # of rows times components: below, compiling takes far longer than running
+TURN = 0.3  # seconds between two looks at how far restarts have come
 RULES = Rules(first=50, keep=4, n_lanes=4, later=4)
 ON_SAMPLE = 20  # M-steps on a sample of the rows, where there are many
 LEAD = 2  # one of so many starts is resumed on all rows: more saves time, but loses the best start more often
@@ -51,6 +55,7 @@ class Brief(NamedTuple):
     params: Any  # (starts, ...)
     score: Array  # (starts,) mean log-likelihood
     status: Array  # (starts,)
+    values: Array  # (starts,) to compare them by
 
 
 def fit_gaussian(
@@ -74,20 +79,24 @@ def fit_gaussian(
         return _from_start(tol, problem, start, options)
     size = sample_size(len(weights), options.n_components, x.shape[1])
     shapes = _shapes_of_starts(x, noise, options)
+    competition: Any = (_in_turns_ahead, _in_turns) if progress.is_shown() and is_eager(x) else (_ahead, _compete)
+    compile_competition, run_competition = competition
     if size is None:
-        compile_ahead(_compete, tol, problem, shapes, noise, options)
-        starts = _draw_starts(key, problem, noise, n_used, options)
-        return _first_components(_compete(tol, problem, starts, noise, options), n_used)
+        chunk_size = _chunk_size(problem, options)
+        compile_competition(tol, problem, shapes, None, noise, RULES, chunk_size, options)
+        starts = progress.run("seeding", _draw_starts, key, problem, noise, n_used, options)
+        result = run_competition(tol, problem, starts, None, noise, RULES, chunk_size, options)
+        return _first_components(result, n_used)
 
     # Where there are many rows, all starts run briefly on a sample of them
     each: Any = partial(jax.ShapeDtypeStruct, (options.n_init,))
-    brief_shapes = Brief(shapes, each(x.dtype), each(jnp.int32))
-    compile_ahead(_compete_on_all_rows, tol, problem, brief_shapes, each(x.dtype), noise, options)
+    shape_of_brief = Brief(shapes, each(x.dtype), each(jnp.int32), each(x.dtype))
+    compile_competition(tol, problem, None, shape_of_brief, noise, AFTER_SAMPLE, None, options)
     sample = _draw_sample(key, problem, size, options)
     compile_ahead(_run_briefly, tol, sample, shapes, options)
-    starts = _draw_starts(key, sample, noise, n_used, options)
-    brief, values = _run_briefly(tol, sample, starts, options)
-    return _compete_on_all_rows(tol, problem, brief, values, noise, options)
+    starts = progress.run("seeding", _draw_starts, key, sample, noise, n_used, options)
+    brief = progress.run("restarts on a sample", _run_briefly, tol, sample, starts, options)
+    return run_competition(tol, problem, None, brief, noise, AFTER_SAMPLE, None, options)
 
 
 def _pads_components(x: Array, options: Options) -> bool:
@@ -154,36 +163,111 @@ def _draw_starts(
 
 
 @program("options")
-def _compete(tol: Array, problem: StandardProblem, starts: Any, noise: Noise | None, options: Options) -> FitResult:
-    """The best of all starts, on all rows."""
-    task = _task(tol, problem, starts, options, _chunk_size(problem, options))
-    result = best_of(task, starts, options.max_iter, RULES, options.accelerate)
-    return restore(result, problem, True, noise)
-
-
-@program("options")
-def _run_briefly(tol: Array, sample: StandardProblem, starts: Any, options: Options) -> tuple[Brief, Array]:
-    """Where all starts get to on a sample, and values to compare them by."""
+def _run_briefly(tol: Array, sample: StandardProblem, starts: Any, options: Options) -> Brief:
+    """Where all starts get to on a sample."""
     task = _task(tol, sample, starts, options, _chunk_size(sample, options))
     brief, values = brief_runs(task, starts, min(ON_SAMPLE, options.max_iter), options.accelerate)
-    return Brief(brief.params, brief.log_likelihood / task.total_weight, brief.status), values
+    return Brief(brief.params, brief.log_likelihood / task.total_weight, brief.status, values)
+
+
+@program("rules", "chunk_size", "options")
+def _compete(
+    tol: Array, problem: StandardProblem, starts: Any, brief: Brief | None, noise: Noise | None,
+    rules: Rules, chunk_size: int | None, options: Options,
+) -> FitResult:  # fmt: skip
+    """The best of all starts, on all rows; after brief runs on a sample, of those that were best there."""
+    starts = starts if brief is None else _leading(brief)
+    task = _task(tol, problem, starts, options, chunk_size)
+    return _restored(task, problem, best_of(task, starts, options.max_iter, rules, options.accelerate), brief, noise)
+
+
+def _ahead(*arguments: Any) -> None:
+    compile_ahead(_compete, *arguments)
+
+
+# In turns: what :func:`_compete` does, coming back to Python a few times a second to say how far it has come
+
+
+def _in_turns(
+    tol: Array, problem: StandardProblem, starts: Any, brief: Brief | None, noise: Noise | None,
+    rules: Rules, chunk_size: int | None, options: Options,
+) -> FitResult:  # fmt: skip
+    standing = _enter(tol, problem, starts, brief, options)
+    n_starts, pause, step, is_left = len(standing.states.status), 1, 1, True
+    sizes = np.asarray(stages_of(n_starts, options.max_iter, rules)[0])
+    n_before, total_weight = 0, float(problem.weights.sum())
+    while is_left:
+        n_left = sizes[min(int(standing.stage), len(sizes) - 1)]
+        phase = "last run" if n_left == 1 else f"{n_left} of {n_starts} restarts"
+        begin = time.perf_counter()
+        arguments = tol, problem, standing, jnp.int32(pause), rules, chunk_size, options
+        standing = progress.run(phase, _go_on, *arguments)
+        seconds = time.perf_counter() - begin
+
+        # How far they have come, and how far to go before the next look
+        states = standing.states
+        n_iter, objective, gain = jax.device_get((states.n_iter, states.objective, states.gain))
+        rate, gain = (n_iter.sum() - n_before) / seconds, gain[objective.argmax()] / total_weight
+        progress.say(f"{n_iter.max()} iterations, {rate:.0f} a second, gain {gain:.1e} a row (tol {float(tol):.1e})")
+        n_before = n_iter.sum()
+        is_left = bool(standing.is_paused)
+        step = max(1, min(int(step * TURN / seconds), 8 * step))
+        pause += step
+    return _leave(tol, problem, standing, brief, noise, options)
+
+
+def _in_turns_ahead(
+    tol: Array, problem: StandardProblem, starts: Any, brief: Brief | None, noise: Noise | None,
+    rules: Rules, chunk_size: int | None, options: Options,
+) -> None:  # fmt: skip
+    standing = jax.eval_shape(lambda *leading: _enter(tol, problem, *leading, options), starts, brief)
+    compile_ahead(_go_on, tol, problem, standing, jnp.int32(1), rules, chunk_size, options)
 
 
 @program("options")
-def _compete_on_all_rows(
-    tol: Array, problem: StandardProblem, brief: Brief, values: Array, noise: Noise | None, options: Options
-) -> FitResult:
-    """The best of the starts that were best on a sample, half of all."""
-    task = _task(tol, problem, brief.params, options)
-    _, leading = lax.top_k(values, -(-len(values) // LEAD))
-    result = best_of(task, take(brief.params, leading), options.max_iter, AFTER_SAMPLE, options.accelerate)
-    statuses = jnp.where(is_usable(brief.status), jnp.int32(Status.MAX_ITER), brief.status)
-    result = FitResult(
-        best=result.best,
-        log_likelihoods=(brief.score * task.total_weight).at[leading].set(result.log_likelihoods),
-        statuses=statuses.at[leading].set(result.statuses),
-        excess=result.excess,
+def _enter(tol: Array, problem: StandardProblem, starts: Any, brief: Brief | None, options: Options) -> Standing:
+    starts = starts if brief is None else _leading(brief)
+    task = _task(tol, problem, starts, options)
+    return enter(
+        task, axes_of(task, None), jax.tree.map(lambda leaf: leaf[None], starts), options.max_iter, options.accelerate
     )
+
+
+@program("rules", "chunk_size", "options")
+def _go_on(
+    tol: Array, problem: StandardProblem, standing: Standing, pause: Array,
+    rules: Rules, chunk_size: int | None, options: Options,
+) -> Standing:  # fmt: skip
+    task = _task(tol, problem, standing.states.params, options, chunk_size)
+    shape = 1, len(standing.states.status)
+    return compete(task, axes_of(task, None), shape, standing, pause, options.max_iter, rules, options.accelerate)
+
+
+@program("options")
+def _leave(
+    tol: Array, problem: StandardProblem, standing: Standing, brief: Brief | None, noise: Noise | None, options: Options
+) -> FitResult:
+    task = _task(tol, problem, standing.states.params, options)
+    result = winners(task, axes_of(task, None), (1, len(standing.states.status)), standing)
+    return _restored(task, problem, jax.tree.map(lambda leaf: leaf[0], result), brief, noise)
+
+
+def _leading(brief: Brief) -> Any:
+    """Of the starts the half that were best on a sample."""
+    return take(brief.params, lax.top_k(brief.values, -(-len(brief.values) // LEAD))[1])
+
+
+def _restored(
+    task: Task, problem: StandardProblem, result: FitResult, brief: Brief | None, noise: Noise | None
+) -> FitResult:
+    """A result in the features' own units, with the starts that only ran on a sample."""
+    if brief is not None:
+        _, leading = lax.top_k(brief.values, len(result.statuses))
+        statuses = jnp.where(is_usable(brief.status), jnp.int32(Status.MAX_ITER), brief.status)
+        result = result._replace(
+            log_likelihoods=(brief.score * task.total_weight).at[leading].set(result.log_likelihoods),
+            statuses=statuses.at[leading].set(result.statuses),
+        )
     return restore(result, problem, True, noise)
 
 
