@@ -64,8 +64,8 @@ def successive_halving(
 
 def enter(tasks: Task, in_axes: Any, starts: Any, max_iter: int, accelerate: Accelerator | None) -> Standing:
     """How starts ``(models, starts, ...)`` stand before the first stage."""
-    n_models = len(jax.tree.leaves(starts)[0])
-    flat = partial(jax.tree.map, lambda leaf: leaf.reshape(-1, *leaf.shape[2:]))
+    n_models, n_starts = jax.tree.leaves(starts)[0].shape[:2]
+    flat = partial(jax.tree.map, lambda leaf: leaf.reshape(n_models * n_starts, *leaf.shape[2:]))
     each_start = _each_start(in_axes, n_models)
     first = each_start(partial(begin, history_length=max_iter, accelerate=accelerate))(tasks, starts)
     unknown = jax.eval_shape(lambda: flat(each_start(_spurious)(tasks, starts))).excess

@@ -206,7 +206,7 @@ def _in_turns(
 
         # How far they have come, and how far to go before the next look
         states = standing.states
-        n_iter, objective, gain = jax.device_get((states.n_iter, states.objective, states.gain))
+        n_iter, objective, gain = jax.device_get((states.n_iter, states.objective, states.step))
         rate, gain = (n_iter.sum() - n_before) / seconds, gain[objective.argmax()] / total_weight
         progress.say(f"{n_iter.max()} iterations, {rate:.0f} a second, gain {gain:.1e} a row (tol {float(tol):.1e})")
         n_before = n_iter.sum()

@@ -14,6 +14,7 @@ from .cholesky import unwhiten as unwhiten
 from .cholesky import unwhiten_scatter as unwhiten_scatter
 from .cholesky import whiten as whiten
 from .cholesky import whitened_scatter as whitened_scatter
+from .cholesky import whitened_squares as whitened_squares
 from .eigen import eigh as eigh
 from .eigen import rotate_common_axes as rotate_common_axes
 from .packing import Packed as Packed

@@ -117,6 +117,18 @@ def whiten(factor: Factor, rows: Array, offsets: Array) -> Array:
     return matmul(affine, jnp.concatenate([jnp.ones_like(rows[:1]), rows])).reshape(*offsets.shape, -1)
 
 
+def whitened_squares(factor: Factor, vectors: Array, matrices: Array) -> tuple[Array, Array]:
+    """Squares ``|L_j^-1 v_j|^2`` of vectors ``(k, d)`` and ``|L_j^-1 M_j L_j^-T|^2`` of matrices stored as covariances.
+
+    ``(k,)`` and ``(k|1,)``.
+    """
+    inverse = factor.inverse
+    if inverse.ndim == 2:
+        return ((inverse * vectors) ** 2).sum(1), ((inverse**2 * matrices) ** 2).sum(1)
+    whitened = matmul(matmul(inverse, matrices), inverse.swapaxes(1, 2))
+    return (matmul(inverse, vectors[:, :, None]) ** 2).sum((1, 2)), (whitened**2).sum((1, 2))
+
+
 def unwhiten(factor: Factor, vectors: Array) -> Array:
     """Whitened vectors ``(k, d)`` in the coordinates of the features, ``L_j v_j``."""
     if factor.root.ndim == 2:

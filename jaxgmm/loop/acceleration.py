@@ -35,7 +35,13 @@ def begin(accelerate: Accelerator, steps: Steps, params: Any) -> AccelerationSta
 
 
 def propose(
-    accelerate: Accelerator, steps: Steps, state: AccelerationState, params: Any, stats: Any, was_rejected: Array
+    accelerate: Accelerator,
+    steps: Steps,
+    state: AccelerationState,
+    params: Any,
+    stats: Any,
+    was_rejected: Array,
+    is_held: Array,
 ) -> tuple[Any, AccelerationState]:
     """The statistics for the next M-step: a proposal where it is useful, otherwise ``stats`` themselves."""
     coordinates = steps.coordinates
@@ -43,10 +49,10 @@ def propose(
     image = coordinates.encode(state.reference, params, stats)
     vector, is_useful, memory = accelerate.update(state.memory, state.point, image)
 
-    # Take the proposal, unless the last one was just rejected
+    # Take the proposal, unless the last one was just rejected or a step of plain EM is called for
     proposal = coordinates.decode(state.reference, vector, params, stats)
     is_finite = jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(proposal)]).all()
-    is_proposal = is_useful & ~was_rejected & is_finite
+    is_proposal = is_useful & ~was_rejected & ~is_held & is_finite
     memory = jax.tree.map(partial(jnp.where, was_rejected), accelerate.reset(state.memory), memory)
     chosen = jax.tree.map(partial(jnp.where, is_proposal), proposal, stats)
     return chosen, AccelerationState(state.reference, is_proposal, jnp.where(is_proposal, vector, image), memory)

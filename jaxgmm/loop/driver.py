@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
@@ -17,7 +18,7 @@ from ..types import EMResult, Status
 from . import acceleration
 from .acceleration import AccelerationState
 from .accelerators import Accelerator
-from .stopping import has_converged
+from .stopping import has_converged, rate_of
 
 
 class Task(NamedTuple):
@@ -47,7 +48,8 @@ class State(NamedTuple):
     n_iter: Array  # () int, M-steps that led to params
     status: Array  # () int, a Status
     candidate: Any
-    gain: Array  # () of the last accepted step
+    step: Array  # () nats of the last accepted step, see Steps.step_nats
+    rate: Array  # () of convergence, by the last two
     n_plain: Array  # () int, steps of plain EM accepted in a row
     acceleration: AccelerationState | None
 
@@ -97,7 +99,7 @@ def advance(
     stats, acceleration_state = state.stats, state.acceleration
     if accelerate is not None and acceleration_state is not None:
         stats, acceleration_state = acceleration.propose(
-            accelerate, task.steps, acceleration_state, state.params, stats, verdict.is_rejected
+            accelerate, task.steps, acceleration_state, state.params, stats, verdict.is_rejected, verdict.is_close
         )
 
     # M-step
@@ -116,7 +118,9 @@ class Verdict(NamedTuple):
     status: Array  # () int, RUNNING or why to stop
     objective: Array  # () of the candidate, in nats
     penalty: Array  # () of the candidate, in nats, but for rounding
-    gain: Array  # () over the answer so far
+    step: Array  # () nats of the step to the candidate
+    rate: Array  # () of convergence, if it is accepted
+    is_close: Array  # () whether one more step of plain EM may show convergence
     n_iter: Array  # () int, M-steps that led to the candidate
     n_plain: Array  # () int, steps of plain EM in a row, if it is accepted
 
@@ -145,32 +149,39 @@ def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike)
     )
     is_rejected = had_stopped | (failure != Status.RUNNING) | (is_proposal & ~(rise > 0))
 
-    # Stop; the gain of a proposal says nothing of EM's rate
-    least_gain = jnp.maximum(task.tol * task.total_weight, usual_rounding)
+    # Stop; proposals say nothing of EM's rate
+    if steps.step_nats is None:
+        step, least = gain, jnp.maximum(task.tol * task.total_weight, usual_rounding)
+    else:
+        step = lax.stop_gradient(steps.step_nats(prepared, stats, state.params, state.candidate))
+        least = jnp.maximum(task.tol, np.finfo(gain.dtype).eps) * task.total_weight
+    rate = rate_of(step, state.step)
     status = _first_of(
         (had_stopped, state.status),
         (is_rejected & is_proposal, Status.RUNNING),
         (is_rejected, failure),
-        ((n_plain >= 2) & has_converged(gain, state.gain, least_gain), Status.CONVERGED),
+        ((n_plain >= 3) & has_converged(step, rate, state.rate, least), Status.CONVERGED),
         (n_iter >= limit, Status.MAX_ITER),
     )
+    is_close = (n_plain == 2) & has_converged(step, rate, rate, least)
     exact_penalty = jnp.asarray(new_penalty - penalty_rounding, gain.dtype)
-    return Verdict(is_rejected, status, objective, exact_penalty, gain, n_iter, n_plain)
+    return Verdict(is_rejected, status, objective, exact_penalty, step, rate, is_close, n_iter, n_plain)
 
 
 def accept_or_reject(state: State, verdict: Verdict, stats: Any) -> State:
     """The state after a verdict, but for the next candidate."""
-    reached = verdict.objective, verdict.penalty, verdict.gain, verdict.n_iter, verdict.n_plain
+    reached = verdict.objective, verdict.penalty, verdict.step, verdict.rate, verdict.n_iter, verdict.n_plain
     accepted = state.candidate, stats, *reached
     is_start = jnp.isneginf(state.objective) & is_running(state)  # its score is reported though it failed
     objective = jnp.where(is_start, verdict.objective, state.objective)
-    rejected = state.params, state.stats, objective, state.penalty, state.gain, state.n_iter, state.n_plain
-    params, stats, objective, penalty_nats, gain, n_iter, n_plain = jax.tree.map(
+    before = objective, state.penalty, state.step, state.rate, state.n_iter, state.n_plain
+    rejected = state.params, state.stats, *before
+    params, stats, objective, penalty_nats, step, rate, n_iter, n_plain = jax.tree.map(
         partial(jnp.where, verdict.is_rejected), rejected, accepted
     )
     history = jnp.where(jnp.arange(len(state.history), dtype=n_iter.dtype) == n_iter, objective, state.history)
     return State(
-        params, stats, objective, penalty_nats, history, n_iter, verdict.status, state.candidate, gain, n_plain,
+        params, stats, objective, penalty_nats, history, n_iter, verdict.status, state.candidate, step, rate, n_plain,
         state.acceleration,
     )  # fmt: skip
 
@@ -202,7 +213,8 @@ def begin(task: Task, start: Any, history_length: int, accelerate: Accelerator |
         n_iter=jnp.int32(0),
         status=jnp.int32(Status.RUNNING),
         candidate=start,
-        gain=jnp.asarray(jnp.inf, dtype),
+        step=jnp.asarray(jnp.inf, dtype),
+        rate=jnp.asarray(0, dtype),
         n_plain=jnp.int32(0),
         acceleration=None if accelerate is None else acceleration.begin(accelerate, task.steps, start),
     )

@@ -40,11 +40,12 @@ def em(
 
     .. math:: \theta_{t+1} = \mathrm{m\_step}(\theta_t, \mathrm{e\_step}(\theta_t, x, w))
 
-    Stops when the estimated remaining gain in log-likelihood per unit weight is below ``tol``: with gains :math:`a_t =
-    l_t - l_{t-1}` and rate :math:`q = a_{t+1} / a_t` it is :math:`a_{t+1} / (1 - q)`, so a plateau is not mistaken for
-    the top. The log-likelihood never decreases beyond rounding, except that a ridge may let it dip by as much as its
-    penalty gains. Values are not checked here: NaN in ``x``, negative weights or a start that is no mixture come back
-    as a :class:`Status`, with the last good parameters; under ``jit`` a negative ``ridge`` or ``tol`` does too.
+    Stops when the estimated remaining gain in log-likelihood per unit weight is below ``tol``: with steps of length
+    :math:`\sqrt{s_t}` in the information of the complete data, and rate :math:`q = \sqrt{s_{t+1} / s_t}`, it is
+    :math:`s_{t+1} / (1 - q)`, and more while the rate still rises, so a plateau is not mistaken for the top. The
+    log-likelihood never decreases beyond rounding, except that a ridge may let it dip by as much as its penalty gains.
+    Values are not checked here: NaN in ``x``, negative weights or a start that is no mixture come back as a
+    :class:`Status`, with the last good parameters; under ``jit`` a negative ``ridge`` or ``tol`` does too.
 
     Works under ``jit``, and under ``vmap`` over starts, weights and data sets, where all run until the last has ended,
     and one that fails leaves the others alone; for thousands of small fits see :func:`jaxgmm.em_batch`. Where data sets

@@ -3,29 +3,43 @@
 import jax.numpy as jnp
 from jax import Array
 
+SETTLING = 16  # steps that a rate of convergence that still rises is taken to go on rising for
 
-def has_converged(gain: Array, previous_gain: Array, least: Array) -> Array:
+
+def rate_of(step: Array, previous: Array) -> Array:
+    """The rate of convergence by which two successive steps, in nats and so squares of lengths, shrink, ``()``."""
+    return jnp.where(previous == 0, 0, jnp.sqrt(abs(step / jnp.where(previous == 0, 1, previous))))
+
+
+def has_converged(step: Array, rate: Array, previous_rate: Array, least: Array) -> Array:
     r"""Whether the estimated remaining gain is below ``least``, ``()``.
 
-    .. math:: \sum_{s > t} a_s \approx \frac{a_t}{1 - q}, \quad q = a_t / a_{t-1}
+    .. math:: \frac{s_t}{1 - q_t} \left(\frac{1 - q_{t-1}}{1 - q_t}\right)^{16}, \quad q_t = \sqrt{s_t / s_{t-1}}
 
-    for gains that shrink geometrically, as those of EM do near its fixed point: a plateau is not mistaken for the top.
+    For steps that shrink geometrically, as those of EM do near its fixed point, the first factor is what remains: a
+    plateau is not mistaken for the top. While the rate still rises, fast directions hide the slow ones, in which most
+    remains; the second factor stands for them.
 
     Args:
-        gain: ``()`` of the last step, in nats.
-        previous_gain: ``()`` of the step before, infinite where there was none.
-        least: ``()`` the gain that is worth another iteration.
+        step: ``()`` nats of the last step, see :class:`jaxgmm.Steps`.
+        rate: ``()`` of convergence, q, see :func:`rate_of`.
+        previous_rate: ``()`` one step before.
+        least: ``()`` the gain that is worth another iteration, in nats.
 
     Returns:
         ``()`` bool.
 
     Example:
-        >>> bool(has_converged(jnp.array(0.5), jnp.array(1.0), 1.1)), bool(has_converged(jnp.array(0.5), 1.0, 0.9))
+        >>> step, rate = jnp.array(0.5), jnp.array(0.5)
+        >>> bool(has_converged(step, rate, rate, 1.1)), bool(has_converged(step, rate, rate, 0.9))
         (True, False)
+        >>> bool(has_converged(step, rate, 0.2, 1.1))
+        False
 
     Reference:
         Boehning et al. (1994), The distribution of the likelihood ratio for mixtures of densities from the
         one-parameter exponential family.
     """
-    rate = jnp.where(previous_gain == 0, 0, gain / jnp.where(previous_gain == 0, 1, previous_gain))
-    return jnp.isfinite(previous_gain) & (rate < 1) & (abs(gain) < least * (1 - rate))
+    settled = jnp.minimum((1 - rate) / jnp.where(previous_rate < 1, 1 - previous_rate, 1), 1)
+    slowest = jnp.maximum(rate, previous_rate)  # of the two: in float32 each is uncertain
+    return (slowest < 1) & (step < least * (1 - slowest) * settled**SETTLING)

@@ -103,6 +103,10 @@ class Steps(NamedTuple):
     rounding: Callable[[Any, Any], tuple[Array, Array]] | None = None
     #: ``(prepared, stats) -> ((), ())``, nats that the M-step subtracts beside log_prior, as a ridge does, and rounding
     penalty: Callable[[Any, Any], tuple[Array, Array]] | None = None
+    #: ``(prepared, stats, params, candidate) -> ()``, nats of the step from params to the candidate, which is what is
+    #: prepared: half its squared length in the information of the complete data. Rounding hides small gains of the
+    #: log-likelihood, but not these; with None, the gains serve for them
+    step_nats: Callable[[Any, Any, Any, Any], Array] | None = None
     #: ``()`` bool, whether a start may lie outside of what ``maximize`` returns
     first_step_may_fall: ArrayLike = False
     #: for acceleration; with None, EM is plain

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jax import Array
 from jax.flatten_util import ravel_pytree
@@ -65,6 +66,7 @@ def gaussian_steps(
         is_valid=Partial(density.is_resolved),
         rounding=Partial(_rounding),
         penalty=Partial(_penalty_of_ridge, ridge),
+        step_nats=Partial(_step_nats),
         first_step_may_fall=family.constrained,
         spurious=Partial(all_sound),
         coordinates=gaussian_coordinates(ridge),
@@ -107,6 +109,18 @@ def _penalty_of_ridge(ridge: Ridge, prepared: Prepared, stats: Stats) -> tuple[A
     nats = (counts * in_ridge * linalg.precision_diagonals(prepared.factor)).sum(1) / 2
     rounding = rounded_nats(linalg.conditioning(prepared.factor, prepared.covariances) * nats)
     return jnp.sum(nats), jnp.sum(rounding)
+
+
+def _step_nats(prepared: Prepared, stats: Stats, before: GMMParams, after: GMMParams) -> Array:
+    r"""Half the squared length of a step, with :math:`\Sigma_j = L_j L_j^T` and :math:`\phi_j` after it.
+
+    .. math:: \sum_j N_j \left[ |L_j^{-1} \Delta\mu_j|^2 / 2 + |L_j^{-1} \Delta\Sigma_j L_j^{-T}|^2 / 4
+        + (\Delta\phi_j / \phi_j)^2 / 2 \right]
+    """
+    moved, spread = jax.tree.map(jnp.subtract, after, before)[1:]
+    of_means, of_covariances = linalg.whitened_squares(prepared.factor, moved, spread)
+    of_weights = (1 - before.weights / linalg.safe_divisor(after.weights)) ** 2
+    return jnp.sum(stats.counts * ((of_means + of_weights) / 2 + of_covariances / 4))
 
 
 def gaussian_coordinates(ridge: Ridge) -> Coordinates:

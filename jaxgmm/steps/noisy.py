@@ -66,6 +66,7 @@ def noisy_steps(steps: Steps, concentration: ArrayLike = 1.0) -> Steps:
         is_valid=Partial(_of_mixture, steps.is_valid),
         rounding=None if steps.rounding is None else Partial(_rounding, steps.rounding),
         penalty=None if steps.penalty is None else Partial(_penalty, steps.penalty),
+        step_nats=None if steps.step_nats is None else Partial(_step_nats, steps.step_nats),
         coordinates=None if inner is None else Coordinates(*map(Partial, (_reference, _encode, _decode), [inner] * 3)),
         spurious=Partial(_of_mixture, steps.spurious),
     )
@@ -127,6 +128,16 @@ def _rounding(inner: Any, prepared: PreparedNoisy, stats: NoisyStats) -> tuple[A
 
 def _penalty(inner: Any, prepared: PreparedNoisy, stats: NoisyStats) -> tuple[Array, Array]:
     return inner(prepared.mixture, stats.mixture)
+
+
+def _step_nats(
+    inner: Any, prepared: PreparedNoisy, stats: NoisyStats, before: NoisyGMMParams, after: NoisyGMMParams
+) -> Array:
+    clean, weight = stats.mixture.counts.sum(), after.noise_weight
+    moved = (weight - before.noise_weight) ** 2 / linalg.safe_divisor(weight * (1 - weight))
+    return (
+        inner(prepared.mixture, stats.mixture, before.mixture, after.mixture) + (clean + stats.noise_count) * moved / 2
+    )
 
 
 def _reference(inner: Coordinates, params: NoisyGMMParams) -> Any:

@@ -95,6 +95,7 @@ def with_e_step(steps: Steps, e_step: Any) -> Steps:
         is_valid=Partial(_of_prepared, steps.is_valid),
         rounding=None if steps.rounding is None else Partial(_of_prepared, steps.rounding),
         penalty=None if steps.penalty is None else Partial(_of_prepared, steps.penalty),
+        step_nats=None if steps.step_nats is None else Partial(_of_prepared, steps.step_nats),
     )
 
 
