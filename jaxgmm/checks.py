@@ -14,14 +14,13 @@ from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
+from .arrays import as_numbers
 from .types import GMMParams, Noise, NoisyGMMParams, Observations, Prior
 
 
 def as_float_array(value: Any, name: str) -> Array:
     """An array of float32 or wider: low precision becomes float32, integers the default float."""
-    array = value if isinstance(value, jax.Array) else np.asarray(value)
-    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool) or jnp.iscomplexobj(array):
-        raise TypeError(f"{name}: expected an array of real numbers, got dtype {array.dtype}")
+    array = as_numbers(value, name)
     if not jnp.issubdtype(array.dtype, jnp.floating):
         dtype = jax.dtypes.canonicalize_dtype(float)
     else:
@@ -182,8 +181,8 @@ def is_concrete(*values: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
-def row_values(x: Array, weights: Array) -> None:
-    """Raise unless weights are finite, non-negative and not all zero, and weighted rows are finite."""
+def row_values(x: Array, weights: Array, names: tuple[str, ...] = ()) -> None:
+    """Raise unless weights are finite, non-negative and not all zero, and weighted rows are finite; name the column."""
     if not is_concrete(x, weights):
         return
     bad_weights, bad_rows = _flaws(x, weights)
@@ -194,9 +193,10 @@ def row_values(x: Array, weights: Array) -> None:
         raise ValueError("weights: expected at least one above zero, got all zero")
     bad = np.flatnonzero(bad_rows)
     if bad.size:
-        raise ValueError(
-            f"x: expected finite values, got {np.asarray(x[bad[0]])} at row {bad[0]} ({bad.size} such rows)"
-        )
+        row = np.asarray(x[bad[0]])
+        columns = [names[feature] for feature in np.flatnonzero(~np.isfinite(row))] if names else []
+        where = f", column {columns[0]!r}" if columns else ""
+        raise ValueError(f"x: expected finite values, got {row} at row {bad[0]}{where} ({bad.size} such rows)")
 
 
 def _flaws(x: Any, weights: Any) -> tuple[Any, Any]:

@@ -8,6 +8,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
+from ..arrays import column_names
 from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.accelerators import Accelerator, momentum
 from ..loop.driver import task_of
@@ -149,10 +150,10 @@ def _gaussian(
     """Rows, row weights, start, ridge, prior and noise, checked."""
     family, n_components = options.family, options.n_components
     assert family is not None
-    x = checks.as_rows(x)
+    names, x = column_names(x), checks.as_rows(x)
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
     ridge = jnp.asarray(checks.non_negative(1e-6 if ridge is None else ridge, "ridge"), x.dtype)
-    checks.row_values(x, weights)
+    checks.row_values(x, weights, names)
     checks.enough_rows(x, weights, n_components)
     if start is not None:
         start, x, weights = checks.arguments(start, x, weights)

@@ -11,6 +11,7 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
+from ..arrays import column_names
 from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_family
 from ..mixture.priors import default_prior
 from ..mixture.units import units_of
@@ -135,9 +136,9 @@ def select(
         Murphy & Raftery (2016), mclust 5.
     """
     # Arguments
-    x = checks.as_rows(x)
+    names, x = column_names(x), checks.as_rows(x)
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
-    checks.row_values(x, weights)
+    checks.row_values(x, weights, names)
     numbers = _numbers(n_components)
     checks.enough_rows(x, weights, max(numbers))
     chosen = _families(families, x.shape[1])

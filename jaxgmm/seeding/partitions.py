@@ -11,6 +11,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 
 from .. import checks
+from ..arrays import refuse_lost
 from ..covariance.families import FULL, Family
 from ..linalg import einsum, safe_divisor
 from ..programs import padded_components, program
@@ -180,6 +181,7 @@ def from_labels(
     """
     x = checks.as_rows(x)
     n_components = checks.as_integer(n_components, "n_components", 1)
+    refuse_lost(labels, "labels")
     labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels: expected integers in 0..{n_components - 1}, got dtype {labels.dtype}")

@@ -9,6 +9,7 @@ from sklearn import mixture
 from sklearn.utils.validation import check_is_fitted
 
 from .. import checks, linalg
+from ..arrays import as_numbers, column_names, columns_of, refuse_lost
 from ..covariance.families import Family, get_family
 from ..types import GMMParams, NoisyGMMParams
 
@@ -79,6 +80,17 @@ def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
     model.n_features_in_, model.n_iter_, model.converged_ = d, 0, True
     model.lower_bound_, model.lower_bounds_ = -np.inf, []
     return model
+
+
+def refuse_misread(X: Any, sample_weight: Any = None) -> None:
+    """Raise, naming argument and column, where scikit-learn would drop a mask, or take times or text for numbers."""
+    if columns_of(X) is None:
+        refuse_lost(X, "X")
+    elif not np.isfinite(rows := as_numbers(X, "X")).all():
+        row, feature = np.argwhere(~np.isfinite(rows))[0]
+        where = f"row {row}, column {column_names(X)[feature]!r}"
+        raise ValueError(f"X: expected finite values, got {rows[row, feature]} at {where}")
+    refuse_lost(sample_weight, "sample_weight")
 
 
 def type_of(family: Family) -> str:

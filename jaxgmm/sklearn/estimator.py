@@ -17,6 +17,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .. import linalg
+from ..arrays import refuse_lost
 from ..covariance.families import FAMILIES, Family, get_family
 from ..covariance.ridge import Ridge
 from ..fitting.criteria import parameter_count
@@ -29,7 +30,7 @@ from ..mixture.units import standardise_params
 from ..programs import pad_rows, padded_length, program
 from ..steps.maximization import from_responsibilities
 from ..types import FitResult, GMMParams, Status, describe
-from .conversion import as_estimator, as_stored, from_sklearn, type_of
+from .conversion import as_estimator, as_stored, from_sklearn, refuse_misread, type_of
 
 TYPES = ("full", "tied", "diag", "spherical")  # of scikit-learn
 TOL_SHARE = 0.1  # of tol: scikit-learn compares tol with the last gain, jaxgmm with the whole remaining gain
@@ -113,6 +114,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "GaussianMixture":
         """Fit the mixture to rows ``(n, d)`` with weights ``(n,)``, default one each; ``y`` is not used."""
         # Arguments, checked by scikit-learn.
+        refuse_misread(X, sample_weight)
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         if X.shape[0] < self.n_components:
             raise ValueError(
@@ -203,10 +205,26 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
             params = jax.tree.map(lambda leaf: leaf.astype(dtype), from_sklearn(self))
             return np.array(joint_log_prob(params, X.astype(dtype)))
 
+    def score_samples(self, X: Any) -> np.ndarray:
+        """Log-density ``(n,)`` of each row, in nats."""
+        refuse_misread(X)
+        return super().score_samples(X)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable component ``(n,)`` of each row."""
+        refuse_misread(X)
+        return super().predict(X)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities ``(n, k)`` of each row's components."""
+        refuse_misread(X)
+        return super().predict_proba(X)
+
     def score(self, X: Any, y: Any = None, sample_weight: Any = None) -> float:
         """Mean log-likelihood of the rows, in nats, weighted by ``sample_weight``; ``y`` is not used."""
         scores = self.score_samples(X)
         if sample_weight is not None:
+            refuse_lost(sample_weight, "sample_weight")
             sample_weight = _check_sample_weight(sample_weight, scores, ensure_non_negative=True)
         return float(np.average(scores, weights=sample_weight))
 

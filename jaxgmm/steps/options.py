@@ -9,6 +9,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from .. import checks
+from ..arrays import refuse_lost
 from ..covariance.families import FULL, Family, as_family
 from ..types import NoisyGMMParams, Observations, Prior
 from .contract import ROWS_PER_CHUNK, Steps, as_steps, chunked
@@ -72,6 +73,9 @@ def refuse(name: str, **others: Any) -> None:
 
 def custom_arguments(params: Any, x: Any, weights: ArrayLike | None) -> tuple[Any, Any, Array]:
     """Parameters, observations and row weights of a model of the user's own, as arrays."""
+    for name, values in (("params", params), ("x", x)):
+        for leaf in jax.tree.leaves(values):
+            refuse_lost(leaf, name)
     params, observations = jax.tree.map(lambda leaf: checks.placed_automatically(jnp.asarray(leaf)), (params, x))
     lengths = {leaf.shape[:1] for leaf in jax.tree.leaves(observations)}
     if len(lengths) != 1 or () in lengths:
