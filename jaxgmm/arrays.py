@@ -60,10 +60,8 @@ def refuse_lost(value: Any, name: str) -> None:
     if isinstance(value, list | tuple) and any(isinstance(part, np.ma.MaskedArray) for part in value):
         value = np.ma.stack(value)
     if np.ma.is_masked(value):
-        raise ValueError(
-            f"{name}: expected no masked entries, got {int(np.sum(np.ma.getmaskarray(value)))} masked: leave out the rows that "
-            "have some"
-        )
+        n = int(np.sum(np.ma.getmaskarray(value)))
+        raise ValueError(f"{name}: expected no masked entries, got {n} masked: leave out the rows that have some")
     dtype = getattr(value, "dtype", None)
     if isinstance(dtype, np.dtype) and dtype.kind in "mM":
         raise TypeError(

@@ -18,6 +18,7 @@ from ..seeding import Seeding
 from ..steps.contract import Steps, as_steps, chunked
 from ..steps.options import custom_arguments, refuse
 from ..types import FitResult, Noise
+from .offsets import centred, moved_back, noise_about, prior_about, start_about, warn_of_rounded
 from .restarts import best_of
 from .stages import RULES, SEEDINGS, Options, fit_gaussian
 from .starts import draw_in_turn
@@ -61,7 +62,8 @@ def fit(
     Args:
         key: a JAX random key.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`jaxgmm.Observations`; with ``steps``, any pytree of arrays
-            with the rows in front.
+            with the rows in front. Data frames and Arrow tables are taken too. float64 and whole numbers far from the
+            origin are centred before float32 rounds them, with a warning where the means that come back are rounded.
         n_components: number of components, k, as ``start`` has; with ``steps`` only ``seeding`` is told. Static under
             ``jit``.
         weights: ``(n,)`` row weights >= 0; default one each. Integer weights equal repetition; a row of weight zero has
@@ -118,7 +120,7 @@ def fit(
         max_iter=checks.as_integer(max_iter, "max_iter", 0),
         accelerate=accelerate,
     )
-    tol = checks.non_negative(tol, "tol")
+    tol, reference = checks.non_negative(tol, "tol"), None
     if start is not None:
         refuse("start", seeding=seeding, noise=noise)
     if steps is not None:
@@ -128,10 +130,16 @@ def fit(
     else:
         family = as_family(get_family(FULL if family is None else family))
         options = options._replace(family=family, seedings=options.seedings or SEEDINGS)
-        solve, arguments = fit_gaussian, _gaussian(x, weights, start, ridge, prior, noise, options)
+        names = column_names(x)
+        x, weights, reference = centred(x, weights, names, prior)
+        about = start_about(start, reference), ridge, prior_about(prior, reference), noise_about(noise, reference)
+        solve, arguments = fit_gaussian, _gaussian(x, weights, *about, options)
     tol = jnp.asarray(tol, arguments[1].dtype)
     with show("fitting", progress):
         result: FitResult = solve(key, tol, *arguments, options)
+        if reference is not None:
+            result = result._replace(best=moved_back(result.best, reference, getattr(start, "noise", noise)))
+            warn_of_rounded(result.best, reference, names)
         return jax.block_until_ready(result) if progress else result
 
 
@@ -145,15 +153,12 @@ def _as_seedings(seeding: Any) -> tuple[Seeding, ...]:
 
 
 def _gaussian(
-    x: Any, weights: Any, start: Any, ridge: Any, prior: Any, noise: Any, options: Options
+    x: Array, weights: Array, start: Any, ridge: Any, prior: Any, noise: Any, options: Options
 ) -> tuple[Any, ...]:
-    """Rows, row weights, start, ridge, prior and noise, checked."""
+    """Rows and row weights, which are checked, and start, ridge, prior and noise, checked."""
     family, n_components = options.family, options.n_components
     assert family is not None
-    names, x = column_names(x), checks.as_rows(x)
-    weights = checks.as_row_weights(weights, x).astype(x.dtype)
     ridge = jnp.asarray(checks.non_negative(1e-6 if ridge is None else ridge, "ridge"), x.dtype)
-    checks.row_values(x, weights, names)
     checks.enough_rows(x, weights, n_components)
     if start is not None:
         start, x, weights = checks.arguments(start, x, weights)

@@ -20,6 +20,7 @@ from ..progress import show
 from ..seeding import hierarchy, nested_partitions
 from ..types import EMResult, FitError, GMMParams, Prior, is_usable
 from .criteria import parameter_count
+from .offsets import centred, moved_back, prior_about, warn_of_rounded
 from .rounds import better_of, in_parallel, where_others_ended
 from .search import CRITERIA, N_FOLDS, Criterion, Data, FamilyModels, PriorRule, Search, search_family
 from .starts import SAMPLE_ROWS
@@ -136,9 +137,8 @@ def select(
         Murphy & Raftery (2016), mclust 5.
     """
     # Arguments
-    names, x = column_names(x), checks.as_rows(x)
-    weights = checks.as_row_weights(weights, x).astype(x.dtype)
-    checks.row_values(x, weights, names)
+    names = column_names(x)
+    x, weights, reference = centred(x, weights, names, prior)
     numbers = _numbers(n_components)
     checks.enough_rows(x, weights, max(numbers))
     chosen = _families(families, x.shape[1])
@@ -146,7 +146,7 @@ def select(
     n_init, max_iter = checks.as_integer(n_init, "n_init", 1), checks.as_integer(max_iter, "max_iter", 0)
     ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
     value, rule = (None, prior) if callable(prior) else (prior, None)
-    value = None if value is None else checks.as_prior(value, x[:1])
+    value = None if value is None else checks.as_prior(prior_about(value, reference), x[:1])
 
     # Starts of both rounds
     n_first = -(-n_init // 2)
@@ -174,7 +174,9 @@ def select(
             starts = where_others_ended(models, numbers, to_selection(models).ranking, labels[:, n_first:])
             further = in_parallel(search, groups, starts, display)
             models = {family: better_of(models[family], further[family]) for family in chosen}
-    return _usable(to_selection(models))
+    selection = _usable(to_selection(models), reference)
+    warn_of_rounded(selection.best, reference, names)
+    return selection
 
 
 def _folds(key: Array, n: int) -> Array:
@@ -190,13 +192,15 @@ def _padded(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
     return data._replace(x=x, weights=weights, fold_of=fold_of, sample=sample, is_sampled=is_sampled), labels
 
 
-def _usable(selection: Selection) -> Selection:
+def _usable(selection: Selection, reference: np.ndarray | None) -> Selection:
+    """The selection, its models where the rows are, having checked that it has some."""
     if not selection.ranking:
         raise FitError(
             f"none of {selection.table.size} models came to a usable end: look for features that others determine, "
             "or use fewer components"
         )
-    return replace(selection, results=jax.device_put(selection.results))
+    results = jax.device_put(selection.results)
+    return replace(selection, results={model: moved_back(found, reference) for model, found in results.items()})
 
 
 def _criterion(criterion: str | Criterion) -> Criterion:
