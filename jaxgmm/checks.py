@@ -78,7 +78,8 @@ def as_row_weights(weights: Any, x: Array) -> Array:
 
 
 def as_params(params: Any, name: str = "params") -> Any:
-    """``params``, with noise or without, as float arrays of consistent shapes."""
+    """``params``, with noise or without, as float arrays of consistent shapes; those of a fit where one is given."""
+    params = params_of(params)
     if isinstance(params, NoisyGMMParams):
         mixture = as_params(params.mixture, f"{name}.mixture")
         weight = as_float_array(params.noise_weight, f"{name}.noise_weight")
@@ -102,6 +103,13 @@ def as_params(params: Any, name: str = "params") -> Any:
             f"got {shape}"
         )
     return params
+
+
+def params_of(fit: Any) -> Any:
+    """The parameters in what ``fit``, ``em`` or ``select`` returned; anything else as it is."""
+    for field in ("best", "params"):
+        fit = getattr(fit, field, fit)
+    return fit
 
 
 def mixture_of(params: Any) -> GMMParams:
@@ -151,6 +159,20 @@ def arguments(params: Any, x: Any, weights: Any = None) -> tuple[Any, Array, Arr
     return jax.tree.map(lambda leaf: leaf.astype(dtype), (params, rows, weights))
 
 
+def as_key(key: Any) -> Array:
+    """A random key; a whole number is taken for its seed."""
+    is_array = isinstance(key, jax.Array | np.ndarray | np.generic)
+    is_integer = isinstance(key, int) or (is_array and key.shape == () and jnp.issubdtype(key.dtype, np.integer))
+    if is_integer and not isinstance(key, bool):
+        return jax.random.key(key)
+    is_typed = is_array and jnp.issubdtype(key.dtype, jax.dtypes.prng_key) and key.shape == ()
+    is_raw = is_array and key.dtype == np.uint32 and key.shape == jax.eval_shape(jax.random.PRNGKey, 0).shape
+    if not (is_typed or is_raw):
+        came = f"an array of shape {key.shape} and dtype {key.dtype}" if is_array else type(key).__name__
+        raise TypeError(f"key: expected a JAX random key, or a seed, got {came}: write jax.random.key(0)")
+    return key
+
+
 def as_integer(value: Any, name: str, minimum: int) -> int:
     """``value`` as an int of at least ``minimum``: a static option."""
     try:
@@ -181,17 +203,25 @@ def is_concrete(*values: Any) -> bool:
     return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(values))
 
 
-def row_values(x: Array, weights: Array, names: tuple[str, ...] = ()) -> None:
-    """Raise unless weights are finite, non-negative and not all zero, and weighted rows are finite; name the column."""
-    if not is_concrete(x, weights):
+def weight_values(weights: Array) -> None:
+    """Raise unless row weights are finite, non-negative and not all zero."""
+    if not is_concrete(weights):
         return
-    bad_weights, bad_rows = _flaws(x, weights)
-    bad = np.flatnonzero(bad_weights)
+    library, (weights,) = _within_reach(weights)
+    bad = np.flatnonzero(~(library.isfinite(weights) & (weights >= 0)))
     if bad.size:
         raise ValueError(f"weights: expected finite values >= 0, got {weights[bad[0]]} at row {bad[0]}")
     if not np.count_nonzero(weights):  # np.any would compile a program
         raise ValueError("weights: expected at least one above zero, got all zero")
-    bad = np.flatnonzero(bad_rows)
+
+
+def row_values(x: Array, weights: Array, names: tuple[str, ...] = ()) -> None:
+    """Raise unless weights are weights, and the rows that count finite; ``names`` are those of columns."""
+    weight_values(weights)
+    if not is_concrete(x, weights):
+        return
+    library, (x, weights) = _within_reach(x, weights)
+    bad = np.flatnonzero(~library.isfinite(x).all(1) & (weights > 0))
     if bad.size:
         row = np.asarray(x[bad[0]])
         columns = [names[feature] for feature in np.flatnonzero(~np.isfinite(row))] if names else []
@@ -199,18 +229,16 @@ def row_values(x: Array, weights: Array, names: tuple[str, ...] = ()) -> None:
         raise ValueError(f"x: expected finite values, got {row} at row {bad[0]}{where} ({bad.size} such rows)")
 
 
-def _flaws(x: Any, weights: Any) -> tuple[Any, Any]:
-    """Rows ``(n,)`` whose weight is no weight, and rows that count but are not finite."""
-    library: Any = jnp
-    if jax.default_backend() == "cpu":  # there numpy has the same memory, and needs no program for each shape
-        library, x, weights = np, np.asarray(x), np.asarray(weights)
-    is_weight = library.isfinite(weights) & (weights >= 0)
-    return ~is_weight, ~library.isfinite(x).all(1) & (weights > 0)
+def _within_reach(*arrays: Any) -> tuple[Any, tuple[Any, ...]]:
+    """A library, and arrays for it: on a CPU numpy has the same memory, and needs no program for each shape."""
+    return (np, tuple(np.asarray(a) for a in arrays)) if jax.default_backend() == "cpu" else (jnp, arrays)
 
 
-def enough_rows(x: Array, weights: Array, n_components: int) -> None:
-    """Raise unless there are at least as many rows with weight as components."""
+def enough_rows(x: Array, weights: Array, n_components: int, least: int = 1) -> None:
+    """Raise unless there are at least as many rows with weight as components, and ``least``."""
     n = int(np.count_nonzero(weights)) if is_concrete(weights) else x.shape[0]
+    if n < least:
+        raise ValueError(f"x: expected at least {least} rows with weight, got {n}")
     if n < n_components:
         raise ValueError(f"n_components: expected at most {n}, the number of rows of x with weight, got {n_components}")
 

@@ -202,6 +202,24 @@ BAD_CALLS = {
         ValueError,
         r"n_components: expected at least 1, got 0",
     ),
+    "select one row": (
+        lambda: jaxgmm.select(KEY, X[:1], [1], families=["EII"]),
+        ValueError,
+        r"x: expected at least 2 rows with weight, got 1",
+    ),
+    "select prior": (
+        lambda: jaxgmm.select(KEY, X, [1], prior="weak"),
+        TypeError,
+        r"prior: expected a Prior \(see jaxgmm.default_prior\), got str",
+    ),
+    **{
+        f"{name} {kind}": (lambda function=function, w=w: function(START, X, w), ValueError, message)
+        for name, function in {"score": jaxgmm.score, "aic": jaxgmm.aic, "bic": jaxgmm.bic, "icl": jaxgmm.icl}.items()
+        for kind, w, message in (
+            ("negative", -np.ones(30), r"weights: expected finite values >= 0, got -1.0 at row 0"),
+            ("zero", np.zeros(30), r"weights: expected at least one above zero, got all zero"),
+        )
+    },
     "get_family": (lambda: jaxgmm.get_family("VVZ"), ValueError, r"expected one of full.*VEV.*, got 'VVZ'"),
     "history of a batch": (
         lambda: jaxgmm.trimmed_history(
@@ -219,6 +237,65 @@ def test_functions_refuse(name):
     call, error, message = BAD_CALLS[name]
     with pytest.raises(error, match=message):
         call()
+
+
+NO_KEYS = {
+    "NoneType": None,
+    "Generator": np.random.default_rng(0),
+    "bool": True,
+    "float": 0.5,
+    r"an array of shape \(3,\) and dtype key<fry>": jax.random.split(KEY, 3),
+    r"an array of shape \(30, 2\) and dtype float32": X,
+}
+
+
+@pytest.mark.parametrize("came", NO_KEYS)
+def test_what_is_no_key_is_refused(came):
+    message = rf"key: expected a JAX random key, or a seed, got {came}: write jax\.random\.key\(0\)"
+    with pytest.raises(TypeError, match=message):
+        jaxgmm.sample(NO_KEYS[came], START, 3)
+
+
+DRAWING = {
+    "fit": lambda key: jaxgmm.fit(key, X, 2),
+    "select": lambda key: jaxgmm.select(key, X, 2),
+    "sample": lambda key: jaxgmm.sample(key, START, 3),
+    "fit_classes": lambda key: jaxgmm.classification.fit_classes(key, X, np.arange(30) % 2),
+    "cross_validated_error": lambda key: jaxgmm.classification.cross_validated_error(key, X, np.arange(30) % 2),
+    "kmeans++": lambda key: jaxgmm.seeding.kmeans_plus_plus(key, jnp.asarray(X), jnp.ones(30), 2),
+    "kmeans": lambda key: jaxgmm.seeding.kmeans(key, jnp.asarray(X), jnp.ones(30), 2),
+    "random rows": lambda key: jaxgmm.seeding.random_rows(key, jnp.asarray(X), jnp.ones(30), 2),
+    "at random": lambda key: jaxgmm.seeding.random_responsibilities(key, jnp.asarray(X), jnp.ones(30), 2),
+}
+
+
+@pytest.mark.parametrize("name", DRAWING)
+def test_whatever_draws_asks_for_a_key(name):
+    with pytest.raises(TypeError, match="key: expected a JAX random key, or a seed, got NoneType"):
+        DRAWING[name](None)
+
+
+@pytest.mark.parametrize("seed", [3, np.int64(3), np.uint8(3), jnp.int32(3)])
+def test_a_whole_number_is_a_seed(seed):
+    drawn, expected = (jaxgmm.sample(key, START, 3)[0] for key in (seed, jax.random.key(3)))
+    np.testing.assert_array_equal(drawn, expected)
+
+
+def test_raw_and_traced_keys_are_keys():
+    expected = jaxgmm.sample(3, START, 3)[0]
+    np.testing.assert_array_equal(jaxgmm.sample(jax.random.PRNGKey(3), START, 3)[0], expected)
+    np.testing.assert_array_equal(jax.jit(lambda seed: jaxgmm.sample(seed, START, 3)[0])(3), expected)
+
+
+def test_a_result_stands_for_its_parameters():
+    run = jaxgmm.EMResult(START, np.float32(-40.0), np.full(3, np.nan), np.int32(1), np.int32(0))
+    for found in (run, jaxgmm.FitResult(run, np.array([-40.0]), np.array([0]))):
+        np.testing.assert_array_equal(jaxgmm.predict(found, X), jaxgmm.predict(START, X))
+        assert jaxgmm.score(found, X) == jaxgmm.score(START, X)
+        with pytest.raises(ValueError, match="start: expected 3 components, got 2"):
+            fit(start=found, n_components=3)
+        with pytest.raises(ValueError, match=r"params.covariances: .*\(1, 2, 2\) for the tied family"):
+            jaxgmm.em(found, X, family=jaxgmm.TIED)
 
 
 def test_under_jit_shapes_still_raise_and_values_become_a_status():

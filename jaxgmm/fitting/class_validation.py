@@ -37,7 +37,7 @@ def cross_validated_error(
     training with its rows at weight zero, so that one program fits all of them.
 
     Args:
-        key: a JAX random key, for the folds and the starts of mixtures.
+        key: a JAX random key, or a seed, for the folds and the starts of mixtures.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         labels: ``(n,)`` int classes in 0..c-1.
         weights: ``(n,)`` row weights >= 0; default one each. A row is held out as one, whatever its weight.
@@ -67,6 +67,7 @@ def cross_validated_error(
     Reference:
         Stone (1974), Cross-validatory choice and assessment of statistical predictions.
     """
+    key = checks.as_key(key)
     x, labels, weights, counts = as_labelled_rows(x, labels, weights)
     n_folds = checks.as_integer(n_folds, "n_folds", 2)
     if n_folds > counts.min():

@@ -55,7 +55,7 @@ def fit_classes(
     which decide shapes.
 
     Args:
-        key: a JAX random key, for the starts of mixtures.
+        key: a JAX random key, or a seed, for the starts of mixtures.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         labels: ``(n,)`` int classes in 0..c-1.
         weights: ``(n,)`` row weights >= 0; default one each. Integer weights equal repetition, zero deletion.
@@ -90,6 +90,7 @@ def fit_classes(
         Tibshirani (1996), Discriminant analysis by Gaussian mixtures; Fraley & Raftery (2002), Model-based clustering,
         discriminant analysis, and density estimation.
     """
+    key = checks.as_key(key)
     x, labels, weights, counts = as_labelled_rows(x, labels, weights)
     family = as_family(get_family(family))
     components = as_components(n_components, counts)

@@ -83,7 +83,7 @@ def score(params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike |
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or weights are negative or all zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -113,7 +113,7 @@ def aic(
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or weights are negative or all zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -124,6 +124,7 @@ def aic(
     Reference:
         Akaike (1974), A new look at the statistical model identification.
     """
+    checks.weight_values(checks.as_row_weights(weights, checks.as_rows(x)))
     return aic_from(n_parameters(params, family), e_step(params, x, weights).log_likelihood)
 
 
@@ -145,7 +146,7 @@ def bic(
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or weights are negative or all zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -179,7 +180,7 @@ def icl(
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or weights are negative or all zero.
 
     Example:
         >>> import jax.numpy as jnp
@@ -197,4 +198,6 @@ def icl(
 
 
 def _total_weight(x: ArrayLike, weights: ArrayLike | None, like: Array) -> Array:
-    return checks.as_row_weights(weights, checks.as_rows(x)).sum().astype(like.dtype)
+    weights = checks.as_row_weights(weights, checks.as_rows(x))
+    checks.weight_values(weights)
+    return weights.sum().astype(like.dtype)

@@ -60,7 +60,7 @@ def fit(
     sets, ragged ones padded with rows of weight zero, share one queue, as in :func:`jaxgmm.em_batch`.
 
     Args:
-        key: a JAX random key.
+        key: a JAX random key, or a seed.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`jaxgmm.Observations`; with ``steps``, any pytree of arrays
             with the rows in front. Data frames and Arrow tables are taken too. float64 and whole numbers far from the
             origin are centred before float32 rounds them, with a warning where the means that come back are rounded.
@@ -113,6 +113,7 @@ def fit(
         Biernacki, Celeux & Govaert (2003), Choosing starting values for the EM algorithm, for short runs before long
         ones.
     """
+    key = checks.as_key(key)
     options = Options(
         n_components=checks.as_integer(n_components, "n_components", 1),
         n_init=checks.as_integer(n_init, "n_init", 1),
@@ -131,6 +132,7 @@ def fit(
         family = as_family(get_family(FULL if family is None else family))
         options = options._replace(family=family, seedings=options.seedings or SEEDINGS)
         names = column_names(x)
+        start = checks.params_of(start)
         x, weights, reference = centred(x, weights, names, prior)
         about = start_about(start, reference), ridge, prior_about(prior, reference), noise_about(noise, reference)
         solve, arguments = fit_gaussian, _gaussian(x, weights, *about, options)

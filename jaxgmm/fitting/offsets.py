@@ -82,7 +82,7 @@ def _warn_of_merged(sample: np.ndarray, reference: np.ndarray, names: tuple[str,
 
 
 def _remedy(reference: np.ndarray) -> str:
-    more_digits = ", or jax.config.update('jax_enable_x64', True)" if reference.dtype == np.float32 else ""
+    more_digits = ", or set jax_enable_x64" if reference.dtype == np.float32 else ""
     return f"subtract a constant from the feature{more_digits}"
 
 

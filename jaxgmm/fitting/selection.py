@@ -99,7 +99,7 @@ def select(
     another. As the tree is built on the host and the result is a table of models, not for use under ``jit``.
 
     Args:
-        key: a JAX random key.
+        key: a JAX random key, or a seed.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`jaxgmm.Observations`.
         n_components: numbers of components.
         weights: ``(n,)`` row weights >= 0; default one each.
@@ -137,10 +137,10 @@ def select(
         Murphy & Raftery (2016), mclust 5.
     """
     # Arguments
-    names = column_names(x)
+    key, names = checks.as_key(key), column_names(x)
     x, weights, reference = centred(x, weights, names, prior)
     numbers = _numbers(n_components)
-    checks.enough_rows(x, weights, max(numbers))
+    checks.enough_rows(x, weights, max(numbers), least=2)
     chosen = _families(families, x.shape[1])
     criterion = _criterion(criterion)
     n_init, max_iter = checks.as_integer(n_init, "n_init", 1), checks.as_integer(max_iter, "max_iter", 0)

@@ -18,7 +18,7 @@ def sample(key: Array, params: Params, n: int) -> tuple[Array, Array]:
     .. math:: z \sim \mathrm{Multinomial}(\phi), \quad x \mid z = j \sim N(\mu_j, \Sigma_j)
 
     Args:
-        key: a JAX random key.
+        key: a JAX random key, or a seed.
         params: the mixture, k components in d features.
         n: how many rows; static under ``jit``.
 
@@ -37,7 +37,7 @@ def sample(key: Array, params: Params, n: int) -> tuple[Array, Array]:
         >>> x.shape, labels.shape
         ((3, 1), (3,))
     """
-    params = checks.as_params(params)
+    key, params = checks.as_key(key), checks.as_params(params)
     dtype = jnp.result_type(*checks.mixture_of(params))
     return _sample(key, jax.tree.map(lambda leaf: leaf.astype(dtype), params), checks.as_integer(n, "n", 0))
 

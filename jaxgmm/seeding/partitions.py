@@ -33,7 +33,7 @@ def kmeans_plus_plus(
     .. math:: p_i \propto w_i \min_l |x_i - c_l|^2
 
     Args:
-        key: a JAX random key.
+        key: a JAX random key, or a seed.
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
         n_components: how many centres, k.
@@ -64,7 +64,7 @@ def kmeans(key: Array, x: Array, weights: Array, n_components: int) -> Array:
     .. math:: \min_c \sum_i w_i \min_j |x_i - c_j|^2
 
     Args:
-        key: a JAX random key.
+        key: a JAX random key, or a seed.
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
         n_components: how many centres, k.
@@ -94,7 +94,7 @@ def random_rows(key: Array, x: Array, weights: Array, n_components: int, *, n_us
     .. math:: p_i \propto w_i
 
     Args:
-        key: a JAX random key.
+        key: a JAX random key, or a seed.
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
         n_components: how many centres, k, at most n.
@@ -125,7 +125,7 @@ def random_responsibilities(key: Array, x: Array, weights: Array, n_components: 
     .. math:: w^{(i)} \sim \mathrm{Dirichlet}(1, \dots, 1)
 
     Args:
-        key: a JAX random key.
+        key: a JAX random key, or a seed.
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0; not used.
         n_components: how many components, k.
@@ -139,7 +139,7 @@ def random_responsibilities(key: Array, x: Array, weights: Array, n_components: 
         >>> random_responsibilities(jax.random.key(0), jnp.zeros((4, 1)), jnp.ones(4), 2).sum(1).round(5).tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
-    return jax.random.dirichlet(key, jnp.ones(n_components, x.dtype), (x.shape[0],), x.dtype)
+    return jax.random.dirichlet(checks.as_key(key), jnp.ones(n_components, x.dtype), (x.shape[0],), x.dtype)
 
 
 def from_labels(
@@ -226,7 +226,7 @@ def _first(number: Array | None, centres: Array) -> Array:
 def _random_centres(key: Array, x: Array, weights: Array, n_components: int) -> Array:
     """Distinct random rows ``(k, d)``, drawn without replacement with probability proportional to weight."""
     # The k largest of log w_i + Gumbel noise are such a draw (Efraimidis & Spirakis 2006).
-    scores = jnp.log(weights) + jax.random.gumbel(key, weights.shape, weights.dtype)
+    scores = jnp.log(weights) + jax.random.gumbel(checks.as_key(key), weights.shape, weights.dtype)
     return x[lax.top_k(scores, n_components)[1]]
 
 
@@ -245,7 +245,7 @@ def _plus_plus_centres(key: Array, x: Array, weights: Array, n_components: int) 
         best = jnp.argmin(einsum("cn,n->c", distances, weights))
         return centres.at[index].set(candidates[best]), distances[best]
 
-    u = 1 - jax.random.uniform(key, (n_components, n_candidates), weights.dtype)
+    u = 1 - jax.random.uniform(checks.as_key(key), (n_components, n_candidates), weights.dtype)
     first = x[_draw_rows(u[0, :1], weights)]
     centres = jnp.zeros((n_components, x.shape[1]), x.dtype).at[0].set(first[0])
     return lax.fori_loop(1, n_components, add_centre, (centres, _squared_distances(x, first)[0]))[0]
@@ -273,7 +273,7 @@ def nested_partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, 
     The first k of the centres of a draw are a draw of k centres, so all numbers of components share the same draws.
 
     Args:
-        key: a JAX random key.
+        key: a JAX random key, or a seed.
         x: ``(n, d)`` rows.
         weights: ``(n,)`` row weights >= 0.
         numbers: numbers of components.
@@ -289,7 +289,7 @@ def nested_partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, 
         >>> nested_partitions(jax.random.key(0), x, jnp.ones(4), (1, 2), 3).shape
         (2, 3, 4)
     """
-    keys = jax.random.split(key, max(n_init, 1))
+    keys = jax.random.split(checks.as_key(key), max(n_init, 1))
 
     def partitions(draw: Callable[..., Array], n_steps: int, keys: Array) -> Array:
         centres = jax.vmap(lambda key: draw(key, x, weights, max(numbers)))(keys)
