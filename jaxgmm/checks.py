@@ -22,10 +22,24 @@ def as_float_array(value: Any, name: str) -> Array:
     """An array of float32 or wider: low precision becomes float32, integers the default float."""
     array = as_numbers(value, name)
     if not jnp.issubdtype(array.dtype, jnp.floating):
-        dtype = jax.dtypes.canonicalize_dtype(float)
+        dtype = np.dtype(jax.dtypes.canonicalize_dtype(float))
     else:
-        dtype = jax.dtypes.canonicalize_dtype(np.promote_types(array.dtype, np.float32))
+        dtype = np.dtype(jax.dtypes.canonicalize_dtype(np.promote_types(array.dtype, np.float32)))
+    if isinstance(array, np.ndarray) and array.dtype.itemsize > dtype.itemsize:
+        array = _narrowed(array, dtype, name)
     return placed_automatically(jnp.asarray(array, dtype))
+
+
+def _narrowed(array: np.ndarray, dtype: Any, name: str) -> np.ndarray:
+    """``array`` in a smaller dtype, unless a finite number becomes infinite."""
+    with np.errstate(over="ignore"):
+        narrow = array.astype(dtype)
+    if np.isinf(narrow).any() and (lost := array[np.isinf(narrow) & np.isfinite(array)]).size:
+        raise ValueError(
+            f"{name}: expected numbers within the range of {dtype}, {np.finfo(dtype).max:.1e}, got {lost[0]:.1e}: "
+            "divide by a constant, or set jax_enable_x64"
+        )
+    return narrow
 
 
 def placed_automatically(array: Array) -> Array:

@@ -12,6 +12,7 @@ from ..arrays import column_names
 from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.accelerators import Accelerator, momentum
 from ..loop.driver import task_of
+from ..mixture.units import in_unit
 from ..programs import pad_rows, program
 from ..progress import show
 from ..seeding import Seeding
@@ -21,6 +22,7 @@ from ..types import FitResult, Noise
 from .offsets import centred, moved_back, noise_about, prior_about, start_about, warn_of_rounded
 from .restarts import best_of
 from .stages import RULES, SEEDINGS, Options, fit_gaussian
+from .standard import in_nats_of_weights
 from .starts import draw_in_turn
 
 
@@ -121,7 +123,7 @@ def fit(
         max_iter=checks.as_integer(max_iter, "max_iter", 0),
         accelerate=accelerate,
     )
-    tol, reference = checks.non_negative(tol, "tol"), None
+    tol, reference, unit = checks.non_negative(tol, "tol"), None, 1.0
     if start is not None:
         refuse("start", seeding=seeding, noise=noise)
     if steps is not None:
@@ -134,11 +136,12 @@ def fit(
         names = column_names(x)
         start = checks.params_of(start)
         x, weights, reference = centred(x, weights, names, prior)
+        weights, unit = in_unit(weights) if prior is None else (weights, 1.0)  # a prior counts rows
         about = start_about(start, reference), ridge, prior_about(prior, reference), noise_about(noise, reference)
         solve, arguments = fit_gaussian, _gaussian(x, weights, *about, options)
     tol = jnp.asarray(tol, arguments[1].dtype)
     with show("fitting", progress):
-        result: FitResult = solve(key, tol, *arguments, options)
+        result: FitResult = in_nats_of_weights(solve(key, tol, *arguments, options), unit)
         if reference is not None:
             result = result._replace(best=moved_back(result.best, reference, getattr(start, "noise", noise)))
             warn_of_rounded(result.best, reference, names)

@@ -134,7 +134,9 @@ def moved_back(result: EMResult, reference: np.ndarray | None, region: Any = Non
     return result._replace(params=moved)
 
 
-def warn_of_rounded(result: EMResult, reference: np.ndarray | None, names: tuple[str, ...]) -> None:
+def warn_of_rounded(
+    result: EMResult, reference: np.ndarray | None, names: tuple[str, ...], stacklevel: int = 3
+) -> None:
     """Say so where means are rounded by a part of the components' standard deviation that can be seen."""
     if reference is None or not checks.is_concrete(result):
         return
@@ -148,5 +150,5 @@ def warn_of_rounded(result: EMResult, reference: np.ndarray | None, names: tuple
             f"x: means of {_named(feature, names)} are rounded to {reference.dtype}, whose numbers near "
             f"{reference[feature]:.3g} are {rounding[feature]:.2g} apart beside a standard deviation of "
             f"{deviation[feature]:.2g}; all else is fitted to the rows as given. For more digits {_remedy(reference)}",
-            stacklevel=3,
+            stacklevel=stacklevel,
         )

@@ -14,15 +14,16 @@ from .. import checks
 from ..arrays import column_names
 from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_family
 from ..mixture.priors import default_prior
-from ..mixture.units import units_of
+from ..mixture.units import in_unit, units_of
 from ..programs import pad_rows
 from ..progress import show
 from ..seeding import hierarchy, nested_partitions
-from ..types import EMResult, FitError, GMMParams, Prior, is_usable
+from ..types import EMResult, FitError, GMMParams, Prior, describe, is_usable
 from .criteria import parameter_count
 from .offsets import centred, moved_back, prior_about, warn_of_rounded
 from .rounds import better_of, in_parallel, where_others_ended
 from .search import CRITERIA, N_FOLDS, Criterion, Data, FamilyModels, PriorRule, Search, search_family
+from .standard import in_nats_of_weights
 from .starts import SAMPLE_ROWS
 
 
@@ -137,12 +138,13 @@ def select(
         Murphy & Raftery (2016), mclust 5.
     """
     # Arguments
-    key, names = checks.as_key(key), column_names(x)
+    key, names, criterion = checks.as_key(key), column_names(x), _criterion(criterion)
     x, weights, reference = centred(x, weights, names, prior)
+    weights, unit = in_unit(weights) if prior is None and criterion in CRITERIA.values() else (weights, 1.0)
+    total_weight = float(weights.sum()) * unit
     numbers = _numbers(n_components)
     checks.enough_rows(x, weights, max(numbers), least=2)
     chosen = _families(families, x.shape[1])
-    criterion = _criterion(criterion)
     n_init, max_iter = checks.as_integer(n_init, "n_init", 1), checks.as_integer(max_iter, "max_iter", 0)
     ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
     value, rule = (None, prior) if callable(prior) else (prior, None)
@@ -150,7 +152,6 @@ def select(
 
     # Starts of both rounds
     n_first = -(-n_init // 2)
-    total_weight = float(weights.sum())
     sample, labels = _partitions(key, x, weights, numbers, n_init)
     fold_of = _folds(jax.random.fold_in(key, 3), len(x)) if criterion.is_held_out else jnp.zeros(len(x), int)
     data = Data(x, weights, sample, jnp.ones(len(sample), bool), fold_of, ridge, tol, value)
@@ -161,7 +162,8 @@ def select(
         options = Search(numbers, tuple(group), max_iter, criterion, rule)
         with jax.enable_x64(x.dtype == np.float64):  # a setting of the caller's thread alone
             result: FamilyModels = search_family(data, jnp.asarray(labels), jnp.int32(which), options)
-            return jax.device_get(result)
+            in_nats: FamilyModels = in_nats_of_weights(jax.device_get(result), unit)
+            return in_nats
 
     # First round, then from where the other families ended
     groups = _stored_alike(chosen, max(numbers), x.shape[1])
@@ -174,9 +176,7 @@ def select(
             starts = where_others_ended(models, numbers, to_selection(models).ranking, labels[:, n_first:])
             further = in_parallel(search, groups, starts, display)
             models = {family: better_of(models[family], further[family]) for family in chosen}
-    selection = _usable(to_selection(models), reference)
-    warn_of_rounded(selection.best, reference, names)
-    return selection
+    return _usable(to_selection(models), reference, names)
 
 
 def _folds(key: Array, n: int) -> Array:
@@ -192,15 +192,19 @@ def _padded(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
     return data._replace(x=x, weights=weights, fold_of=fold_of, sample=sample, is_sampled=is_sampled), labels
 
 
-def _usable(selection: Selection, reference: np.ndarray | None) -> Selection:
+def _usable(selection: Selection, reference: np.ndarray | None, names: tuple[str, ...]) -> Selection:
     """The selection, its models where the rows are, having checked that it has some."""
     if not selection.ranking:
         raise FitError(
-            f"none of {selection.table.size} models came to a usable end: look for features that others determine, "
-            "or use fewer components"
+            f"none of {selection.table.size} models came to a usable end; the first: "
+            f"{describe(selection.statuses.flat[0])}"
         )
-    results = jax.device_put(selection.results)
-    return replace(selection, results={model: moved_back(found, reference) for model, found in results.items()})
+    with np.errstate(over="ignore"):  # of weights beyond the dtype's range
+        results = jax.device_put(selection.results)
+    results = {model: moved_back(found, reference) for model, found in results.items()}
+    selection = replace(selection, results=results)
+    warn_of_rounded(selection.best, reference, names, stacklevel=4)
+    return selection
 
 
 def _criterion(criterion: str | Criterion) -> Criterion:

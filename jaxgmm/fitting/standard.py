@@ -11,15 +11,24 @@ from ..checks import mixture_of
 from ..covariance.families import Family
 from ..covariance.ridge import Ridge
 from ..loop.driver import Task, task_of
-from ..mixture.units import Scale, restore_params, standardisation, standardise_prior, standardise_rows
+from ..mixture.units import (
+    Scale,
+    is_representable,
+    restore_params,
+    standardisation,
+    standardise_prior,
+    standardise_rows,
+)
 from ..steps.gaussian import gaussian_steps
 from ..steps.one_step import steps_for
-from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Observations, Prior
+from ..types import EMResult, FitResult, GMMParams, Noise, NoisyGMMParams, Observations, Prior, Status, is_usable
 from .spurious import SpuriousLimits, spurious
 
 # A least standard deviation, over the interquartile range of all rows: far above what float64 resolves, so that nothing
 # overflows, and far below that of clusters a million standard deviations apart.
 LEAST_DEVIATION = 1e-9
+
+NATS = ("log_likelihood", "history", "log_likelihoods", "objectives", "terms", "excess")  # what grows with the weights
 
 
 class StandardProblem(NamedTuple):
@@ -80,21 +89,39 @@ def gaussian_task(
     return task_of(steps, problem.observations, problem.weights, tol)
 
 
+def in_nats_of_weights(result: Any, unit: float) -> Any:
+    """A result with weights in a unit, its log-likelihoods as of the weights themselves; those of numpy in float64."""
+
+    def times(name: str, value: Any) -> Any:
+        if isinstance(value, EMResult):
+            return in_nats_of_weights(value, unit)
+        if name not in NATS:
+            return value
+        return (value.astype(np.float64) if isinstance(value, np.ndarray) else value) * unit
+
+    return result if unit == 1 else result._make(map(times, result._fields, result))
+
+
 def restore(result: FitResult, problem: StandardProblem, sort: bool, noise: Noise | None = None) -> FitResult:
     """A result in the features' own units, its components by decreasing weight if asked for.
 
-    The noise comes back as the caller gave it: there and back, rounding would move its edge over a row.
+    It is NON_FINITE where the dtype does not hold its parameters in these units. The noise comes back as the caller
+    gave it: there and back, rounding would move its edge over a row.
     """
     best, log_jacobian = result.best, problem.weights.sum() * jnp.log(problem.units.scale).sum()
     params: Any = restore_params(mixture_of(best.params), problem.units)
-    excess = result.excess
+    excess, status = result.excess, best.status
+    is_lost = is_usable(status) & ~is_representable(params)
     if sort:
         order = jnp.argsort(-params.weights)
         params, excess = _in_order(params, order), excess[order]
     if isinstance(best.params, NoisyGMMParams):
         params = NoisyGMMParams(params, best.params.noise_weight, best.params.noise if noise is None else noise)
     best = best._replace(
-        params=params, log_likelihood=best.log_likelihood - log_jacobian, history=best.history - log_jacobian
+        params=params,
+        log_likelihood=best.log_likelihood - log_jacobian,
+        history=best.history - log_jacobian,
+        status=jnp.where(is_lost, jnp.int32(Status.NON_FINITE), status),
     )
     return FitResult(best, result.log_likelihoods - log_jacobian, result.statuses, excess)
 

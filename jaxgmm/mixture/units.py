@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .. import linalg
+from .. import checks, linalg
 from ..programs import pad_rows, program
 from ..types import GMMParams, NoisyGMMParams, Observations, Prior
 from . import moments, noise
@@ -31,6 +31,21 @@ def standardisation(x: Array, weights: Array, per_feature: bool | Array) -> Scal
     largest = spread.max()
     common = largest * jnp.sqrt(jnp.mean((spread / linalg.safe_divisor(largest)) ** 2))
     return Scale(median, linalg.safe_divisor(jnp.where(per_feature, spread, common)))
+
+
+def in_unit(weights: Any) -> tuple[Any, float]:
+    """Row weights in a power of two as their unit, and the unit: one unless they near the ends of the dtype's range.
+
+    What is too little beside the largest for squares and sums to hold becomes zero.
+    """
+    if not checks.is_concrete(weights):
+        return weights, 1.0
+    values = np.asarray(weights, np.float64)
+    if 1e-20 < values.max() < 1e20:
+        return weights, 1.0
+    unit = 2.0 ** int(np.frexp(values.max())[1])
+    least = np.finfo(weights.dtype).tiny / np.finfo(weights.dtype).eps
+    return np.where(values / unit > least, values / unit, 0).astype(weights.dtype), unit
 
 
 def units_of(x: Array, weights: Array, per_feature: bool) -> Scale:
@@ -62,6 +77,14 @@ def restore_params(params: GMMParams, units: Scale) -> GMMParams:
     """A mixture in the features' own units, from standard ones."""
     means = params.means * units.scale[None] + units.shift[None]
     return GMMParams(params.weights, means, linalg.rescale(params.covariances, units.scale))
+
+
+def is_representable(params: GMMParams) -> Array:
+    """Whether the dtype holds a mixture ``()``: neither a mean nor a variance is infinite, and no variance is zero."""
+    variances = linalg.stored_variances(params.covariances)
+    is_held = jnp.isfinite(variances) & (variances >= np.finfo(variances.dtype).tiny)
+    is_held = is_held.all(1) & jnp.isfinite(params.means).all(1)
+    return (is_held | (params.weights == 0)).all()
 
 
 def standardise_prior(prior: Prior, units: Scale) -> Prior:

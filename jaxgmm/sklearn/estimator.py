@@ -22,11 +22,11 @@ from ..covariance.families import FAMILIES, Family, get_family
 from ..covariance.ridge import Ridge
 from ..fitting.criteria import parameter_count
 from ..fitting.restarts import Rules, best_of
-from ..fitting.standard import gaussian_task, restore, standard_problem
+from ..fitting.standard import gaussian_task, in_nats_of_weights, restore, standard_problem
 from ..fitting.starts import complete_starts
 from ..loop.accelerators import momentum
 from ..mixture.density import chunk_rows, joint_log_prob
-from ..mixture.units import standardise_params
+from ..mixture.units import in_unit, standardise_params
 from ..programs import pad_rows, padded_length, program
 from ..steps.maximization import from_responsibilities
 from ..types import FitResult, GMMParams, Status, describe
@@ -123,6 +123,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
             )
         self._check_parameters(X)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        weights, unit = in_unit(weights)
 
         # The best of all starts, in the precision of the rows.
         with jax.enable_x64(X.dtype == np.float64):
@@ -133,7 +134,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
                 self.max_iter >= FEWEST_ACCELERATED and not self.warm_start,
             )
         result, inverse = jax.device_get(best)
-        self._set_attributes(result, inverse, weights.sum())
+        self._set_attributes(in_nats_of_weights(result, unit), inverse, float(weights.sum()) * unit)
         return self
 
     def fit_predict(self, X: Any, y: Any = None, sample_weight: Any = None) -> np.ndarray:
