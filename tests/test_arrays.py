@@ -167,6 +167,7 @@ def test_the_estimator_refuses_it_too(fitted, method):
     act = getattr(fitted, method)
     for rows, message in (
         (MASKED[:, None], "X: expected no masked entries"),
+        ([[1.0], [2.0, 3.0]], "X: expected rows of one length, got 1 entries in row 0 and 2 in row 1"),
         (DURATIONS[:, None], "X: expected .* got dtype timedelta64"),
         (pd.DataFrame({"d": pd.to_timedelta([1, 2, 4, 5], "min")}), "X, column 'd': expected .* got dtype timedelta64"),
         (pd.DataFrame({"c": list("xyxy")}), "X, column 'c': expected numbers, got 'x' at row 0"),

@@ -86,6 +86,8 @@ def refuse_misread(X: Any, sample_weight: Any = None) -> None:
     """Raise, naming argument and column, where scikit-learn would drop a mask, or take times or text for numbers."""
     if columns_of(X) is None:
         refuse_lost(X, "X")
+        if isinstance(X, list):
+            as_numbers(X, "X")
     elif not np.isfinite(rows := as_numbers(X, "X")).all():
         row, feature = np.argwhere(~np.isfinite(rows))[0]
         where = f"row {row}, column {column_names(X)[feature]!r}"
