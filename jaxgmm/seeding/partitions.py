@@ -3,15 +3,14 @@
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike, DTypeLike
 
 from .. import checks
-from ..arrays import refuse_lost
 from ..covariance.families import FULL, Family
 from ..linalg import einsum, safe_divisor
 from ..programs import padded_components, program
@@ -144,7 +143,7 @@ def random_responsibilities(key: Array, x: Array, weights: Array, n_components: 
 
 def from_labels(
     x: ArrayLike,
-    labels: ArrayLike,
+    labels: Any,
     n_components: int,
     *,
     weights: ArrayLike | None = None,
@@ -181,8 +180,7 @@ def from_labels(
     """
     x = checks.as_rows(x)
     n_components = checks.as_integer(n_components, "n_components", 1)
-    refuse_lost(labels, "labels")
-    labels = labels if isinstance(labels, jax.Array) else np.asarray(labels)
+    labels = checks.as_numbers(labels, "labels")
     if not jnp.issubdtype(labels.dtype, jnp.integer):
         raise TypeError(f"labels: expected integers in 0..{n_components - 1}, got dtype {labels.dtype}")
     if labels.shape != x.shape[:1]:
@@ -211,7 +209,7 @@ def _nearest(x: Array, centres: Array) -> Array:
     return jnp.argmin(_squared_distances(x, centres), axis=0)
 
 
-def _one_hot(labels: ArrayLike, n_components: int, dtype: DTypeLike) -> Array:
+def _one_hot(labels: Any, n_components: int, dtype: DTypeLike) -> Array:
     """Responsibilities ``(n, k)`` of one for the component of each label, zero for the others."""
     return jax.nn.one_hot(labels, n_components, dtype=dtype)
 
