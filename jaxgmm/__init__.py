@@ -44,6 +44,9 @@ from .types import (
 
 if TYPE_CHECKING:
     from . import classification, interop, plotting
+    from . import io as io
+    from . import report as report
+    from . import sklearn as sklearn
     from .files.archives import load, read_table, save
     from .files.saved import SavedFit, as_saved_fit
     from .report import summary
@@ -123,11 +126,13 @@ _LATER = {
     "as_saved_fit": ".files.saved",
     "classification": ".classification",
     "interop": ".interop",
+    "io": ".io",
     "load": ".files.archives",
     "plotting": ".plotting",
     "read_table": ".files.archives",
     "report": ".report",
     "save": ".files.archives",
+    "sklearn": ".sklearn",
     "summary": ".report",
 }
 
@@ -141,4 +146,4 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and know a name t
         return value
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_LATER})
+        return sorted({"__version__", *__all__, *_LATER})

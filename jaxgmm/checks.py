@@ -15,6 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
 from .arrays import as_numbers
+from .fitted import parameters_of
 from .types import GMMParams, Noise, NoisyGMMParams, Observations, Prior
 
 
@@ -92,8 +93,8 @@ def as_row_weights(weights: Any, x: Array) -> Array:
 
 
 def as_params(params: Any, name: str = "params") -> Any:
-    """``params``, with noise or without, as float arrays of consistent shapes; those of a fit where one is given."""
-    params = params_of(params)
+    """``params``, those of a result too, with noise or without, as float arrays of consistent shapes."""
+    params = parameters_of(params)
     if isinstance(params, NoisyGMMParams):
         mixture = as_params(params.mixture, f"{name}.mixture")
         weight = as_float_array(params.noise_weight, f"{name}.noise_weight")
@@ -101,7 +102,10 @@ def as_params(params: Any, name: str = "params") -> Any:
             raise ValueError(f"{name}.noise_weight: expected one number, got shape {weight.shape}")
         return NoisyGMMParams(mixture, weight, as_noise(params.noise, mixture.means.shape[1]))
     if not isinstance(params, tuple) or len(params) != 3:
-        raise TypeError(f"{name}: expected GMMParams(weights, means, covariances), got {type(params).__name__}")
+        raise TypeError(
+            f"{name}: expected GMMParams(weights, means, covariances), or a result that holds them, "
+            f"got {type(params).__name__}"
+        )
     params = GMMParams(*(as_float_array(v, f"{name}.{f}") for f, v in zip(GMMParams._fields, params, strict=True)))
     if params.means.ndim != 2:
         raise ValueError(f"{name}.means: expected shape (k, d), got {params.means.shape}")
@@ -117,13 +121,6 @@ def as_params(params: Any, name: str = "params") -> Any:
             f"got {shape}"
         )
     return params
-
-
-def params_of(fit: Any) -> Any:
-    """The parameters in what ``fit``, ``em`` or ``select`` returned; anything else as it is."""
-    for field in ("best", "params"):
-        fit = getattr(fit, field, fit)
-    return fit
 
 
 def mixture_of(params: Any) -> GMMParams:

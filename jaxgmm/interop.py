@@ -10,8 +10,9 @@ import jax.numpy as jnp
 from jax import Array
 
 from . import checks, linalg
+from .fitted import Fitted
 from .mixture import coordinates
-from .types import GMMParams, NoisyGMMParams
+from .types import GMMParams
 
 if TYPE_CHECKING:
     import distrax
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["from_unconstrained", "to_distrax", "to_numpyro", "to_tfp", "to_unconstrained"]
 
 
-def to_unconstrained(params: GMMParams) -> GMMParams:
+def to_unconstrained(params: GMMParams | Fitted) -> GMMParams:
     r"""Write a mixture in unconstrained coordinates: any real numbers are a mixture, so gradient steps may move them.
 
     .. math:: \log \phi_j, \quad \mu_j, \quad L_j \text{ with } \log \mathrm{diag}\, L_j, \qquad \Sigma_j = L_j L_j^T
@@ -30,7 +31,7 @@ def to_unconstrained(params: GMMParams) -> GMMParams:
     Covariances keep their structure (full, shared, diagonal, spherical); further constraints of a family are lost.
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
 
     Returns:
         :class:`jaxgmm.GMMParams` of the same shapes, holding logarithms of weights, means, and Cholesky factors with
@@ -49,8 +50,7 @@ def to_unconstrained(params: GMMParams) -> GMMParams:
         Pinheiro & Bates (1996), Unconstrained parametrizations for variance-covariance matrices, Statistics and
         Computing 6.
     """
-    params = _without_noise(params)
-    return coordinates.to_unconstrained(params)
+    return coordinates.to_unconstrained(_without_noise(params))
 
 
 def from_unconstrained(free: GMMParams) -> GMMParams:
@@ -74,17 +74,16 @@ def from_unconstrained(free: GMMParams) -> GMMParams:
         >>> from_unconstrained(free).weights.tolist(), from_unconstrained(free).covariances.tolist()
         ([0.5, 0.5], [[1.0], [1.0]])
     """
-    free = _without_noise(free)
-    return coordinates.from_unconstrained(free)
+    return coordinates.from_unconstrained(_without_noise(free))
 
 
-def to_numpyro(params: GMMParams) -> "numpyro.distributions.MixtureSameFamily":
+def to_numpyro(params: GMMParams | Fitted) -> "numpyro.distributions.MixtureSameFamily":
     """Convert a mixture to a NumPyro distribution with events ``(d,)``: a prior or a likelihood in a model.
 
     Works under ``jit`` and ``grad``: the parameters may be traced, and may be other sites of the model.
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
 
     Returns:
         A ``numpyro.distributions.MixtureSameFamily``.
@@ -112,11 +111,11 @@ def to_numpyro(params: GMMParams) -> "numpyro.distributions.MixtureSameFamily":
     return dist.MixtureSameFamily(dist.CategoricalProbs(weights), components)
 
 
-def to_distrax(params: GMMParams) -> "distrax.MixtureSameFamily":
+def to_distrax(params: GMMParams | Fitted) -> "distrax.MixtureSameFamily":
     """Convert a mixture to a Distrax distribution with events ``(d,)``.
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
 
     Returns:
         A ``distrax.MixtureSameFamily``.
@@ -138,13 +137,13 @@ def to_distrax(params: GMMParams) -> "distrax.MixtureSameFamily":
     return distrax.MixtureSameFamily(distrax.Categorical(probs=weights), components(means, root))
 
 
-def to_tfp(params: GMMParams) -> "tfp.distributions.MixtureSameFamily":
+def to_tfp(params: GMMParams | Fitted) -> "tfp.distributions.MixtureSameFamily":
     """Convert a mixture to a distribution of TensorFlow Probability's JAX substrate, with events ``(d,)``.
 
     Recent versions of JAX need the package ``tfp-nightly``: TensorFlow Probability 0.25 does not import with them.
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
 
     Returns:
         A ``tfp.distributions.MixtureSameFamily``.
@@ -166,15 +165,15 @@ def to_tfp(params: GMMParams) -> "tfp.distributions.MixtureSameFamily":
     return tfd.MixtureSameFamily(tfd.Categorical(probs=weights), components(means, root))
 
 
-def _without_noise(params: GMMParams) -> GMMParams:
+def _without_noise(params: GMMParams | Fitted) -> GMMParams:
     """The mixture, refused where it has a noise component."""
-    params = checks.as_params(params)
-    if isinstance(params, NoisyGMMParams):
+    mixture = checks.as_params(params)
+    if not isinstance(mixture, GMMParams):
         raise TypeError("params: expected GMMParams, got NoisyGMMParams: a noise component has no counterpart here")
-    return params
+    return mixture
 
 
-def _parts(params: GMMParams) -> tuple[Array, Array, Array]:
+def _parts(params: GMMParams | Fitted) -> tuple[Array, Array, Array]:
     """Weights ``(k,)``, means ``(k, d)``, and Cholesky factors ``(k, d, d)`` or standard deviations ``(k, d)``."""
     weights, means, covariances = _without_noise(params)
     k, d = means.shape

@@ -1,12 +1,19 @@
 """The values that jaxgmm passes around: immutable, array-valued, valid pytrees."""
 
-import enum
 from typing import Any, NamedTuple
 
 import numpy as np
 from jax import Array
+from jax.tree_util import register_static
+
+from .printing import printed
+from .status import Status as Status
+from .status import describe as describe
+from .status import is_usable as is_usable
+from .status import known_status
 
 
+@printed
 class GMMParams(NamedTuple):
     """A Gaussian mixture: ``p(x) = sum_j weights_j N(x | means_j, covariances_j)``.
 
@@ -18,7 +25,13 @@ class GMMParams(NamedTuple):
     means: Array  #: (k, d) in the features' units
     covariances: Array  #: full (k, d, d) | tied (1, d, d) | diag (k, d) | spherical (k, 1), units squared
 
+    @property
+    def k(self) -> int:
+        """Number of components."""
+        return int(np.shape(self.means)[-2])
 
+
+@printed
 class Noise(NamedTuple):
     """A region over which noise is uniform: a box, or the part of it that the faces of a convex body enclose."""
 
@@ -28,6 +41,7 @@ class Noise(NamedTuple):
     log_volume: Array  #: ()
 
 
+@printed
 class NoisyGMMParams(NamedTuple):
     """A Gaussian mixture and uniform noise: ``p(x) = (1 - w) p(x | mixture) + w p(x | noise)``, w the noise weight."""
 
@@ -35,7 +49,13 @@ class NoisyGMMParams(NamedTuple):
     noise_weight: Array  #: () the share of noise, in 0..1
     noise: Noise  #: where it is
 
+    @property
+    def k(self) -> int:
+        """Number of components, without the noise."""
+        return self.mixture.k
 
+
+@printed
 class Observations(NamedTuple):
     """What is known of each row; every leaf has the rows in front, so that chunks and devices cut them together.
 
@@ -49,6 +69,7 @@ class Observations(NamedTuple):
     upper: Array | None = None  #: (n, d)
 
 
+@printed
 class Stats(NamedTuple):
     """Expected sufficient statistics, with moments about the means of the parameters that made them.
 
@@ -63,6 +84,7 @@ class Stats(NamedTuple):
     second: Array
 
 
+@printed
 class NoisyStats(NamedTuple):
     """Expected sufficient statistics of a mixture with noise; they add up like :class:`Stats`."""
 
@@ -71,6 +93,7 @@ class NoisyStats(NamedTuple):
     noise_count: Array  #: () sum_i w_i p(noise | x_i)
 
 
+@printed
 class Prior(NamedTuple):
     r"""A conjugate prior: Dirichlet on the weights, normal-inverse-Wishart on each mean and covariance.
 
@@ -88,52 +111,38 @@ class Prior(NamedTuple):
     scale: Array  #: (d, d) Lambda, units squared
 
 
-class Status(enum.IntEnum):
-    """Why a fit stopped."""
-
-    RUNNING = -1
-    CONVERGED = 0
-    MAX_ITER = 1
-    NON_FINITE = 2
-    DEGENERATE = 3
-    DECREASED = 4
-    ISOLATED = 5  # converged, but for components without a spread of their own, apart from all others
-
-    @property
-    def is_usable(self) -> bool:
-        """Whether the parameters can be used, as the fit converged or was still climbing at ``max_iter``."""
-        return self in (Status.CONVERGED, Status.MAX_ITER, Status.ISOLATED)
+@register_static
+class FeatureNames(tuple[str, ...]):
+    """Names of the d features. It holds no arrays, so that it goes through ``jit`` and ``vmap`` beside those."""
 
 
-def is_usable(status: Any) -> Any:
-    """:attr:`Status.is_usable` of an array of statuses, of any shape; works under ``jit``.
-
-    Args:
-        status: ints, a :class:`Status` each.
-
-    Returns:
-        bool, of the same shape.
-
-    Example:
-        >>> import numpy as np
-        >>> is_usable(np.array([Status.CONVERGED, Status.DEGENERATE])).tolist()
-        [True, False]
-    """
-    return (status == Status.CONVERGED) | (status == Status.MAX_ITER) | (status == Status.ISOLATED)
-
-
+@printed
 class EMResult(NamedTuple):
-    """What :func:`jaxgmm.em` found, and why it stopped."""
+    """What :func:`jaxgmm.em` found, and why it stopped; functions of parameters take it in their place."""
 
     params: Any  #: of the type of the start, the last good iterate; finite where the start was finite
     log_likelihood: Array  #: () of params, in nats
     history: Array  #: (max_iter,) what EM climbs, log-likelihood and log prior, before each iteration; NaN-padded
     n_iter: Array  #: () int, M-steps that led to params
     status: Array  #: () int, a Status
+    total_weight: Any = None  #: () sum of the row weights, so n where none were given
+    family: Any = None  #: the covariance Family, where params are a Gaussian mixture
+    feature_names: FeatureNames | None = None  #: of the columns, where the rows came as a table
+
+    @property
+    def converged(self) -> Any:
+        """Whether it converged, () bool."""
+        return (self.status == Status.CONVERGED) | (self.status == Status.ISOLATED)
+
+    @property
+    def k(self) -> int:
+        """Number of components."""
+        return int(self.params.k)
 
 
+@printed
 class FitResult(NamedTuple):
-    """The best of several restarts, and how every one of them ended."""
+    """The best of several restarts, and how every one of them ended; functions of parameters take it in their place."""
 
     best: EMResult  #: the restart that ended highest of those that are usable
     log_likelihoods: Array  #: (n_init,) where each was left, in nats (estimated if on a sample); NaN where it failed
@@ -142,61 +151,62 @@ class FitResult(NamedTuple):
     #: compared without
     excess: Any = None
 
+    @property
+    def params(self) -> Any:
+        """Of the best restart."""
+        return self.best.params
+
+    @property
+    def log_likelihood(self) -> Array:
+        """Of the best restart, () in nats."""
+        return self.best.log_likelihood
+
+    @property
+    def status(self) -> Any:
+        """Of the best restart, a :class:`Status`; ints where it is a batch or traced."""
+        return known_status(self.best.status)
+
+    @property
+    def converged(self) -> Any:
+        """Whether the best restart converged, () bool."""
+        return self.best.converged
+
+    @property
+    def n_iter(self) -> Array:
+        """M-steps of the best restart, () int."""
+        return self.best.n_iter
+
+    @property
+    def k(self) -> int:
+        """Number of components."""
+        return self.best.k
+
+    @property
+    def family(self) -> Any:
+        """The covariance :class:`Family`, where params are a Gaussian mixture."""
+        return self.best.family
+
+    @property
+    def feature_names(self) -> FeatureNames | None:
+        """Of the columns, where the rows came as a table."""
+        return self.best.feature_names
+
+    @property
+    def agrees(self) -> Array:
+        """Which restarts ended as high as the best, within a tenth of a nat and rounding, ``(n_init,)`` bool."""
+        best = self.best.log_likelihood[..., None]
+        return is_usable(self.statuses) & (abs(self.log_likelihoods - best) <= 0.1 + 1e-6 * abs(best))
+
 
 class FitError(RuntimeError):
     """A fit ended without a usable answer; the message says why and what to try."""
 
 
-_MESSAGES = {
-    Status.RUNNING: "still running: give it more iterations",
-    Status.CONVERGED: "converged: the estimated remaining gain in log-likelihood is below tol or rounding",
-    Status.MAX_ITER: "stopped at max_iter before converging: raise max_iter, or tol",
-    Status.NON_FINITE: (
-        "the log-likelihood or a parameter is not finite: look for NaN or infinite values in x, for negative or "
-        "all-zero weights, for a negative ridge or tol, for a start whose weights do not sum to one, or for rows so "
-        "far out that their density underflows, or for units in which this dtype does not hold variances: divide x by "
-        "a constant, or use float64"
-    ),
-    Status.DEGENERATE: (
-        "a covariance collapsed, so that the likelihood belongs to the ridge or to rounding: look for features that "
-        "others determine, constant features, equal rows, or no more rows than features; use fewer components, a "
-        "simpler family, a prior such as jaxgmm.default_prior, or noise="
-    ),
-    Status.ISOLATED: (
-        "converged, but for components that have no spread of their own and lie apart from all others, on outliers or "
-        "on equal rows such as a code for missing entries: the others can be used; excess in the result names them"
-    ),
-    Status.DECREASED: (
-        "the log-likelihood decreased beyond rounding: use float64, "
-        "or check that a custom step maximises the expected log-likelihood"
-    ),
-}
-
-
-def describe(status: Array | int) -> str:
-    """Say in one sentence why a fit stopped and, where it went wrong, what to try.
-
-    Args:
-        status: ``()`` int, a :class:`Status`.
-
-    Returns:
-        The sentence.
-
-    Raises:
-        ValueError: if ``status`` is not a :class:`Status`.
-
-    Example:
-        >>> describe(Status.MAX_ITER)
-        'stopped at max_iter before converging: raise max_iter, or tol'
-    """
-    return _MESSAGES[Status(int(status))]
-
-
-def trimmed_history(result: EMResult) -> np.ndarray:
+def trimmed_history(result: EMResult | FitResult) -> np.ndarray:
     """``history`` of one run without its padding: what EM climbs, before each iteration.
 
     Args:
-        result: of one fit, from :func:`jaxgmm.em`.
+        result: of one fit, from :func:`jaxgmm.em`, or from :func:`jaxgmm.fit` for its best restart.
 
     Returns:
         ``(n_iter + 1,)`` in nats, the last of ``result.params``; where ``max_iter`` was reached, that one is missing.
@@ -213,6 +223,7 @@ def trimmed_history(result: EMResult) -> np.ndarray:
         >>> len(trimmed_history(result)) == int(result.n_iter) + 1
         True
     """
+    result = result.best if isinstance(result, FitResult) else result
     if np.ndim(result.n_iter):
         raise ValueError(f"result: expected one fit, got a batch of shape {np.shape(result.n_iter)}")
     return np.asarray(result.history)[: int(result.n_iter) + 1]
@@ -242,7 +253,7 @@ def raise_if_failed(result: EMResult | FitResult) -> EMResult | FitResult:
             ...
         jaxgmm.types.FitError: 1 of 1 fits failed; fit 0: the log-likelihood or a parameter is not finite: ...
     """
-    status = np.atleast_1d(np.asarray(result.best.status if isinstance(result, FitResult) else result.status))
+    status = np.atleast_1d(np.asarray(result.status))
     failed = np.flatnonzero(~is_usable(status))
     if failed.size:
         first = failed[0]

@@ -1,5 +1,6 @@
 """What ``import jaxgmm`` loads, in a process of its own."""
 
+import inspect
 import subprocess
 import sys
 
@@ -31,6 +32,25 @@ def test_what_is_used_is_loaded():
     loaded = loaded_after("from jaxgmm import plotting, save")
     assert {"jaxgmm.plotting", "jaxgmm.files"} <= loaded
     assert not loaded & {"jaxgmm.interop", "matplotlib", "safetensors"}
+
+
+def test_a_module_is_loaded_without_an_import_of_its_own():
+    assert "jaxgmm.sklearn" in loaded_after("import jaxgmm; jaxgmm.sklearn.GaussianMixture")
+
+
+def test_dir_shows_what_is_public():
+    modules = {"io", "report", "sklearn"}  # not in __all__: a star import should not load them
+    assert set(dir(jaxgmm)) == {"__version__", *jaxgmm.__all__, *modules}
+
+
+@pytest.mark.parametrize("name", [n for n in dir(jaxgmm) if not n.startswith("_")])
+def test_signatures_name_their_defaults(name):
+    value = getattr(jaxgmm, name)
+    if inspect.isfunction(value):
+        assert " at 0x" not in str(inspect.signature(value))
+    elif inspect.ismodule(value):
+        assert value.__all__
+        assert all(" at 0x" not in str(inspect.signature(f)) for f in vars(value).values() if inspect.isfunction(f))
 
 
 def test_every_public_name_is_there():

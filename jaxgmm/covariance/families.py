@@ -41,6 +41,25 @@ class Family:
     constrained: bool = False
     begin: Callable[[Array, Array, Array], Array] | None = None
 
+    def __repr__(self) -> str:
+        return f"get_family({self.name!r})" if _BY_NAME.get(self.name) is self else f"Family({self.name!r})"
+
+    def __str__(self) -> str:
+        if not self.letters:
+            return f"{self.name} covariances"
+        volume, shape, orientation = tuple(self.letters)
+        alike = {"E": "equal", "V": "variable"}
+        factors = [f"{alike[volume]} {'variance' if len(self.name) == 1 else 'volume'}"]
+        if len(self.name) > 1:
+            factors += ["spherical"] if shape == "I" else [f"{alike[shape]} shape"]
+        if shape != "I":
+            factors += ["axes along the features"] if orientation == "I" else [f"{alike[orientation]} orientation"]
+        return f"{self.name} covariances: {', '.join(factors)}"
+
+    def __reduce__(self) -> Any:
+        """Families of the table are pickled by name, so that they come back equal and with the same hash."""
+        return (get_family, (self.name,)) if _BY_NAME.get(self.name) is self else object.__reduce__(self)
+
 
 def _family(
     letters: str,

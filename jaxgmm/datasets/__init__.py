@@ -5,6 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+__all__ = ["Dataset", "load_faithful", "load_iris"]
+
 
 class Dataset(NamedTuple):
     """A data set: rows, and the names of their features."""

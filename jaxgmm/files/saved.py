@@ -10,12 +10,15 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import Family, as_family, family_by_shape, get_family, letters
-from ..fitting.criteria import aic_from, bic_from, n_parameters
+from ..fitted import feature_names_of
+from ..fitting.criteria import aic_from, bic_from, parameter_count
 from ..fitting.selection import Selection
 from ..mixture.units import Scale, units_of
+from ..printing import printed
 from ..types import EMResult, FitResult, GMMParams, NoisyGMMParams, Status
 
 
+@printed
 class SavedFit(NamedTuple):
     """A fitted mixture with its covariance family, feature names and criteria: what is written to a file."""
 
@@ -46,9 +49,9 @@ def as_saved_fit(
         fit: a result, a selection, or parameters; a :class:`SavedFit` comes back as it is.
         x: ``(n, d)`` rows it was fitted to, or ``(n,)`` for d = 1: they add BIC and the standardisation.
         weights: ``(n,)`` row weights; default one each.
-        family: the covariance family, or its name; by default that of a selection, or what the shape of the covariances
+        family: the covariance family, or its name; by default that of the fit, or what the shape of the covariances
             says: full, tied, diagonal, spherical or shared forms of these.
-        feature_names: d names; default x1, x2, ...
+        feature_names: d names; by default those of the table that ``x`` is or that was fitted, or x1, x2, ...
 
     Returns:
         The :class:`SavedFit`.
@@ -62,58 +65,71 @@ def as_saved_fit(
         >>> as_saved_fit(GMMParams(jnp.ones(1), jnp.zeros((1, 2)), jnp.ones((1, 2)))).family
         'diag'
     """
-    # The result of one run of EM, or parameters alone.
     if isinstance(fit, SavedFit):
         return check_saved_fit(fit)
-    if isinstance(fit, Selection) and family is None:
-        family = letters(fit.family)
-    result = fit.best if isinstance(fit, FitResult | Selection) else fit
-    run = result if isinstance(result, EMResult) else None
-    if run is not None and run.status.ndim:
-        raise ValueError(f"expected one fit, got a batch of shape {run.status.shape}: choose one of them")
-    params = result if run is None else run.params
-    if not isinstance(params, GMMParams | NoisyGMMParams):
-        raise TypeError(f"expected a fit, a SavedFit or GMMParams, got {type(params).__name__}")
-
-    # Names of the family and of the features.
-    mixture = checks.mixture_of(checks.as_params(params))
-    k, d = mixture.means.shape
-    params = jax.tree.map(np.asarray, params)
-    name = family_by_shape(mixture.covariances.shape, k, d).name if family is None else family
-    names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)
-    saved = check_saved_fit(SavedFit(params, name.name if isinstance(name, Family) else name, names))
-
-    # How the run ended.
-    if run is None:
-        return saved
-    saved = saved._replace(status=Status(int(run.status)), n_iter=int(run.n_iter))
-    return _with_criteria(saved, fit, float(run.log_likelihood), x, weights)
-
-
-def _with_criteria(
-    saved: SavedFit, fit: FitLike, log_likelihood: float, x: ArrayLike | None, weights: ArrayLike | None
-) -> SavedFit:
-    """The saved fit, with the criteria that its log-likelihood and its rows, where there are any, determine."""
-    family = get_family(saved.family)
-    count = n_parameters(saved.params, family)
-    criteria = {"log_likelihood": log_likelihood, "aic": aic_from(count, log_likelihood)}
+    mixture = checks.mixture_of(checks.as_params(run_and_params(fit)[1]))
+    known = as_family(family_of(fit) if family is None else get_family(family), mixture)
+    names = feature_names_of(x, fit) if feature_names is None else feature_names
+    saved, scale = gathered(fit, known, names), None
     if x is not None:
         rows = checks.as_rows(x)
         row_weights = checks.as_row_weights(weights, rows).astype(rows.dtype)
-        criteria["bic"] = bic_from(count, log_likelihood, float(np.log(row_weights.sum())))
+        saved = gathered(fit, known, names, row_weights.sum())
         if isinstance(fit, FitResult | Selection):  # jaxgmm.em computes in the units of the rows
-            scale = units_of(rows, row_weights, family.scale_equivariant)
-            saved = saved._replace(standardisation=jax.tree.map(np.asarray, scale))
+            scale = jax.tree.map(np.asarray, units_of(rows, row_weights, known.scale_equivariant))
+    name = family if isinstance(family, str) else saved.family
+    params = jax.tree.map(np.asarray, saved.params)
+    return _check_parts(saved._replace(params=params, family=name, standardisation=scale))
+
+
+def family_of(fit: Any) -> Family:
+    """The covariance family of a fit, or what the shape of its covariances says where it does not know."""
+    family = getattr(fit, "family", None)
+    if family is not None:
+        return get_family(family)
+    mixture = checks.mixture_of(run_and_params(fit)[1])
+    return family_by_shape(np.shape(mixture.covariances), *np.shape(mixture.means))
+
+
+def run_and_params(fit: Any) -> tuple[EMResult | None, Any]:
+    """The result of one run of EM, None where there is none; and parameters."""
+    result = fit.best if isinstance(fit, FitResult | Selection) else fit.params if isinstance(fit, SavedFit) else fit
+    run = result if isinstance(result, EMResult) else None
+    if run is not None and np.ndim(run.status):
+        raise ValueError(f"expected one fit, got a batch of shape {np.shape(run.status)}: choose one of them")
+    params = result if run is None else run.params
+    if not isinstance(params, GMMParams | NoisyGMMParams):
+        raise TypeError(f"expected a fit, a SavedFit or GMMParams, got {type(params).__name__}")
+    return run, params
+
+
+def gathered(fit: Any, family: Family, feature_names: Sequence[str] | None, total_weight: Any = None) -> SavedFit:
+    """What a fit, or the best model of a selection, says of itself; nothing is copied or checked."""
+    run, params = run_and_params(fit)
+    k, d = np.shape(checks.mixture_of(params).means)
+    names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)
+    saved = SavedFit(params, letters(family) if isinstance(fit, Selection) else family.name, names)
+    if run is None:
+        return saved
+    log_likelihood = float(run.log_likelihood)
+    count = parameter_count(family, k, d) + (2 if isinstance(params, NoisyGMMParams) else 0)
+    criteria = {"log_likelihood": log_likelihood, "aic": aic_from(count, log_likelihood)}
+    total_weight = run.total_weight if total_weight is None else total_weight
+    if total_weight is not None:
+        criteria["bic"] = bic_from(count, log_likelihood, float(np.log(total_weight)))
     if isinstance(fit, Selection):
         criteria[fit.criterion] = float(np.nanmin(fit.table))
-    return saved._replace(criteria=criteria)
+    return saved._replace(criteria=criteria, status=Status(int(run.status)), n_iter=int(run.n_iter))
 
 
 def check_saved_fit(saved: SavedFit) -> SavedFit:
     """Return a saved fit unchanged, or raise where its parts do not go together."""
-    mixture = checks.mixture_of(checks.as_params(saved.params))
-    as_family(get_family(saved.family), mixture)
-    d = mixture.means.shape[1]
+    as_family(get_family(saved.family), checks.mixture_of(checks.as_params(saved.params)))
+    return _check_parts(saved)
+
+
+def _check_parts(saved: SavedFit) -> SavedFit:
+    d = checks.mixture_of(saved.params).means.shape[1]
     if len(saved.feature_names) != d:
         raise ValueError(f"feature_names: expected {d}, one for each feature, got {len(saved.feature_names)}")
     scale = saved.standardisation

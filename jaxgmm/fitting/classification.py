@@ -16,6 +16,7 @@ from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.driver import begin, result_of, run, task_of
 from ..mixture.density import Prepared, log_prob, posterior
 from ..mixture.units import restore_params
+from ..printing import printed
 from ..programs import pad_rows, program
 from ..steps.gaussian import gaussian_steps
 from ..steps.maximization import complete_stats, from_responsibilities
@@ -24,6 +25,7 @@ from .from_data import fit
 from .standard import standard_problem
 
 
+@printed
 class Classifier(NamedTuple):
     """A mixture for each of the classes 0..c-1: ``p(class = j, x) = priors_j p(x | mixtures_j)``."""
 

@@ -7,21 +7,22 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
-from ..covariance.families import Family, as_family, family_by_shape
+from ..covariance.families import Family, as_family, family_by_shape, get_family
+from ..fitted import ParamsOrResult, parameters_of
 from ..mixture.density import log_certainty
 from ..steps.one_step import e_step
 from ..types import GMMParams, NoisyGMMParams
 
 
-def n_parameters(params: GMMParams | NoisyGMMParams, family: Family | None = None) -> int:
+def n_parameters(params: ParamsOrResult, family: Family | None = None) -> int:
     r"""Free parameters of a mixture.
 
     .. math:: \nu = (k - 1) + k d + \nu_\Sigma(k, d)
 
     Args:
-        params: the mixture, k components in d features.
-        family: its covariance family; by default what the shape of ``params.covariances`` says: full, tied, diagonal,
-            spherical or shared forms of these.
+        params: the mixture, k components in d features, or a result that holds one.
+        family: its covariance family; by default that of the result, or what the shape of ``params.covariances`` says:
+            full, tied, diagonal, spherical or shared forms of these.
 
     Returns:
         The count, an int known at trace time.
@@ -38,6 +39,7 @@ def n_parameters(params: GMMParams | NoisyGMMParams, family: Family | None = Non
     Reference:
         Celeux & Govaert (1995), Gaussian parsimonious clustering models, table 1.
     """
+    family = _family_of(params, family)
     params = checks.as_params(params)
     mixture = checks.mixture_of(params)
     k, d = mixture.means.shape
@@ -45,6 +47,12 @@ def n_parameters(params: GMMParams | NoisyGMMParams, family: Family | None = Non
         family = family_by_shape(mixture.covariances.shape, k, d)
     of_noise = 2 if isinstance(params, NoisyGMMParams) else 0  # its weight and its volume
     return parameter_count(as_family(family, mixture), k, d) + of_noise
+
+
+def _family_of(params: Any, family: Family | None) -> Family | None:
+    """``family``, by default that of a result."""
+    known = getattr(params, "family", None) if family is None else family
+    return get_family(known) if isinstance(known, str) else known
 
 
 def parameter_count(family: Family, k: int, d: int) -> int:
@@ -68,13 +76,13 @@ def total_log_certainty(params: GMMParams | NoisyGMMParams, x: Array, weights: A
     return jnp.where(weights > 0, weights.astype(certainty.dtype) * certainty, 0).sum()
 
 
-def score(params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
+def score(params: ParamsOrResult, x: ArrayLike, weights: ArrayLike | None = None) -> Array:
     r"""Mean log-likelihood per unit weight.
 
     .. math:: \frac{1}{\sum_i w_i} \sum_i w_i \log p(x_i)
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         weights: ``(n,)`` row weights >= 0; default one each.
 
@@ -96,14 +104,14 @@ def score(params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike |
 
 
 def aic(
-    params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
+    params: ParamsOrResult, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
 ) -> Array:
     r"""Akaike information criterion; smaller is better.
 
     .. math:: \mathrm{AIC} = 2 \nu - 2 l
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         weights: ``(n,)`` row weights >= 0, counted as repetitions; default one each.
         family: see :func:`n_parameters`.
@@ -124,19 +132,20 @@ def aic(
     Reference:
         Akaike (1974), A new look at the statistical model identification.
     """
+    family, params = _family_of(params, family), parameters_of(params)
     checks.weight_values(checks.as_row_weights(weights, checks.as_rows(x)))
     return aic_from(n_parameters(params, family), e_step(params, x, weights).log_likelihood)
 
 
 def bic(
-    params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
+    params: ParamsOrResult, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
 ) -> Array:
     r"""Bayesian information criterion; smaller is better (scikit-learn's sign, the negative of mclust's).
 
     .. math:: \mathrm{BIC} = \nu \log \sum_i w_i - 2 l
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         weights: ``(n,)`` row weights >= 0, counted as repetitions; default one each.
         family: see :func:`n_parameters`.
@@ -157,20 +166,21 @@ def bic(
     Reference:
         Schwarz (1978), Estimating the dimension of a model.
     """
+    family, params = _family_of(params, family), parameters_of(params)
     log_likelihood = e_step(params, x, weights).log_likelihood
     log_n = jnp.log(_total_weight(x, weights, log_likelihood))
     return bic_from(n_parameters(params, family), log_likelihood, log_n)
 
 
 def icl(
-    params: GMMParams | NoisyGMMParams, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
+    params: ParamsOrResult, x: ArrayLike, weights: ArrayLike | None = None, *, family: Family | None = None
 ) -> Array:
     r"""Integrated complete-data likelihood criterion: BIC, and a price for rows between components; smaller is better.
 
     .. math:: \mathrm{ICL} = \mathrm{BIC} - 2 \sum_i w_i \log \max_j r_{ij}
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         weights: ``(n,)`` row weights >= 0, counted as repetitions; default one each.
         family: see :func:`n_parameters`.
@@ -192,9 +202,10 @@ def icl(
         Biernacki, Celeux & Govaert (2000), Assessing a mixture model for clustering with the integrated completed
         likelihood.
     """
+    family, mixture = _family_of(params, family), parameters_of(params)
     x = checks.as_rows(x)
     weights = checks.as_row_weights(weights, x)
-    return bic(params, x, weights, family=family) - 2 * total_log_certainty(params, x, weights)
+    return bic(mixture, x, weights, family=family) - 2 * total_log_certainty(mixture, x, weights)
 
 
 def _total_weight(x: ArrayLike, weights: ArrayLike | None, like: Array) -> Array:

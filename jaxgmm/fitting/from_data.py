@@ -10,6 +10,7 @@ from jax.typing import ArrayLike
 from .. import checks, linalg
 from ..arrays import column_names
 from ..covariance.families import FULL, Family, as_family, get_family
+from ..fitted import feature_names_of, parameters_of
 from ..loop.accelerators import Accelerator, momentum
 from ..loop.driver import task_of
 from ..mixture.units import in_unit
@@ -78,7 +79,8 @@ def fit(
         seeding: ``(key, x, weights, n_components) -> responsibilities``, see :mod:`jaxgmm.seeding`, or several such
             functions, used by the restarts in turn; default k-means++ and random rows. A function may also return the
             parameters to start from, as it must with ``steps``. Static under ``jit``.
-        start: parameters to begin from, instead of seeding and restarts; goes without ``seeding`` and ``noise``.
+        start: parameters to begin from, or a result that holds some, instead of seeding and restarts; goes without
+            ``seeding`` and ``noise``.
         ridge: added to each variance of each component, relative to it; no less than what the dtype can resolve, unless
             0; default 1e-6. With it no standard deviation falls below 1e-9 of the interquartile range of all rows.
         prior: a :class:`jaxgmm.Prior`, or a rule ``(x, n_components, weights, family=) -> Prior`` such as
@@ -123,7 +125,7 @@ def fit(
         max_iter=checks.as_integer(max_iter, "max_iter", 0),
         accelerate=accelerate,
     )
-    tol, reference, unit = checks.non_negative(tol, "tol"), None, 1.0
+    tol, reference, unit, feature_names = checks.non_negative(tol, "tol"), None, 1.0, None
     if start is not None:
         refuse("start", seeding=seeding, noise=noise)
     if steps is not None:
@@ -133,8 +135,8 @@ def fit(
     else:
         family = as_family(get_family(FULL if family is None else family))
         options = options._replace(family=family, seedings=options.seedings or SEEDINGS)
-        names = column_names(x)
-        start = checks.params_of(start)
+        names, feature_names = column_names(x), feature_names_of(x, start)
+        start = parameters_of(start)
         x, weights, reference = centred(x, weights, names, prior)
         weights, unit = in_unit(weights) if prior is None else (weights, 1.0)  # a prior counts rows
         about = start_about(start, reference), ridge, prior_about(prior, reference), noise_about(noise, reference)
@@ -145,7 +147,8 @@ def fit(
         if reference is not None:
             result = result._replace(best=moved_back(result.best, reference, getattr(start, "noise", noise)))
             warn_of_rounded(result.best, reference, names)
-        return jax.block_until_ready(result) if progress else result
+        result = jax.block_until_ready(result) if progress else result
+    return result._replace(best=result.best._replace(family=family, feature_names=feature_names))
 
 
 def _as_seedings(seeding: Any) -> tuple[Seeding, ...]:

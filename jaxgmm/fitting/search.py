@@ -16,6 +16,7 @@ from ..covariance.families import Family, one_of
 from ..loop.accelerators import momentum
 from ..mixture.density import chunk_rows, log_prob, predict
 from ..mixture.units import standardise_prior
+from ..printing import printed
 from ..programs import program
 from ..steps.maximization import first_estimate
 from ..types import EMResult, FitResult, GMMParams, Prior, is_usable
@@ -31,6 +32,7 @@ RULES = Rules(first=10, keep=3, n_lanes=N_LANES, trusted=1)  # from mclust's par
 PriorRule = Callable[..., Prior]  # (x, n_components, weights, family=) -> Prior
 
 
+@printed
 class Criterion(NamedTuple):
     """What the best model of a search has least of.
 

@@ -1,7 +1,7 @@
 """Search over covariance families and numbers of components for the model that a criterion likes best."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import jax
@@ -13,66 +13,20 @@ from jax.typing import ArrayLike
 from .. import checks
 from ..arrays import column_names
 from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_family
+from ..fitted import feature_names_of
 from ..mixture.priors import default_prior
 from ..mixture.units import in_unit, units_of
 from ..programs import pad_rows
 from ..progress import show
 from ..seeding import hierarchy, nested_partitions
-from ..types import EMResult, FitError, GMMParams, Prior, describe, is_usable
+from ..types import EMResult, FeatureNames, FitError, GMMParams, Prior, describe, is_usable
 from .criteria import parameter_count
 from .offsets import centred, moved_back, prior_about, warn_of_rounded
+from .ranking import Selection as Selection
 from .rounds import better_of, in_parallel, where_others_ended
 from .search import CRITERIA, N_FOLDS, Criterion, Data, FamilyModels, PriorRule, Search, search_family
 from .standard import in_nats_of_weights
 from .starts import SAMPLE_ROWS
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Every model of a search, and the best of them.
-
-    Attributes:
-        criterion: its name; smaller is better (scikit-learn's sign; mclust's BIC and ICL are the negative of it).
-        families: the F families searched.
-        n_components: the K numbers of components searched.
-        table: ``(F, K)`` the criterion, doubled nats; NaN where no restart came to a usable end.
-        log_likelihoods: ``(F, K)`` of the best restart, in nats.
-        statuses: ``(F, K)`` int, a Status each, of the best restart.
-        failed: ``(F, K)`` int, restarts that failed or degenerated.
-        results: by family name and number of components, the best :class:`EMResult`, as :func:`jaxgmm.fit` returns it.
-    """
-
-    criterion: str
-    families: tuple[Family, ...]
-    n_components: tuple[int, ...]
-    table: np.ndarray
-    log_likelihoods: np.ndarray
-    statuses: np.ndarray
-    failed: np.ndarray
-    results: dict[tuple[str, int], EMResult]
-
-    @property
-    def ranking(self) -> list[tuple[Family, int]]:
-        """Families and numbers of components, best first, without those that came to no usable end."""
-        order = np.argsort(self.table, axis=None, kind="stable")
-        usable = order[: np.count_nonzero(~np.isnan(self.table))]
-        places = (np.unravel_index(index, self.table.shape) for index in usable)
-        return [(self.families[row], self.n_components[column]) for row, column in places]
-
-    @property
-    def family(self) -> Family:
-        """The best model's."""
-        return self.ranking[0][0]
-
-    @property
-    def k(self) -> int:
-        """The best model's number of components."""
-        return self.ranking[0][1]
-
-    @property
-    def best(self) -> EMResult:
-        """The best model."""
-        return self.results[self.family.name, self.k]
 
 
 def select(
@@ -138,8 +92,8 @@ def select(
         Murphy & Raftery (2016), mclust 5.
     """
     # Arguments
-    key, names, criterion = checks.as_key(key), column_names(x), _criterion(criterion)
-    x, weights, reference = centred(x, weights, names, prior)
+    key, names, criterion = checks.as_key(key), feature_names_of(x), _criterion(criterion)
+    x, weights, reference = centred(x, weights, names or (), prior)
     weights, unit = in_unit(weights) if prior is None and criterion in CRITERIA.values() else (weights, 1.0)
     total_weight = float(weights.sum()) * unit
     numbers = _numbers(n_components)
@@ -192,8 +146,8 @@ def _padded(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
     return data._replace(x=x, weights=weights, fold_of=fold_of, sample=sample, is_sampled=is_sampled), labels
 
 
-def _usable(selection: Selection, reference: np.ndarray | None, names: tuple[str, ...]) -> Selection:
-    """The selection, its models where the rows are, having checked that it has some."""
+def _usable(selection: Selection, reference: np.ndarray | None, names: FeatureNames | None) -> Selection:
+    """The selection, its models where the rows are and with what they are of, having checked that it has some."""
     if not selection.ranking:
         raise FitError(
             f"none of {selection.table.size} models came to a usable end; the first: "
@@ -201,9 +155,13 @@ def _usable(selection: Selection, reference: np.ndarray | None, names: tuple[str
         )
     with np.errstate(over="ignore"):  # of weights beyond the dtype's range
         results = jax.device_put(selection.results)
-    results = {model: moved_back(found, reference) for model, found in results.items()}
+    by_name = {family.name: family for family in selection.families}
+    results = {
+        (name, k): moved_back(result, reference)._replace(family=by_name[name], feature_names=names)
+        for (name, k), result in results.items()
+    }
     selection = replace(selection, results=results)
-    warn_of_rounded(selection.best, reference, names, stacklevel=4)
+    warn_of_rounded(selection.best, reference, names or (), stacklevel=4)
     return selection
 
 

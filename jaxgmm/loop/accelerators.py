@@ -27,11 +27,16 @@ class Accelerator:
         update: ``(state, u, g) -> (proposal, is_useful, state)``, where an M-step and an E-step took u to g; g itself
             is used where the proposal is not useful.
         reset: ``state -> state`` after a proposal that was rejected.
+        name: what it prints as.
     """
 
     init: Callable[[Array], Any]
     update: Callable[[Any, Array, Array], tuple[Array, Array, Any]]
     reset: Callable[[Any], Any]
+    name: str = ""
+
+    def __repr__(self) -> str:
+        return self.name or "Accelerator(...)"
 
 
 class MomentumState(NamedTuple):
@@ -76,6 +81,7 @@ def momentum() -> Accelerator:
         init=lambda vector: MomentumState(jnp.full_like(vector[0], -1), jnp.zeros_like(vector)),
         update=update,
         reset=lambda state: state._replace(n_steps=jnp.zeros_like(state.n_steps)),
+        name="momentum()",
     )
 
 
@@ -121,6 +127,7 @@ def squarem() -> Accelerator:
         init=lambda vector: SquaremState(jnp.asarray(False), jnp.zeros_like(vector)),
         update=update,
         reset=lambda state: state._replace(is_known=jnp.zeros_like(state.is_known)),
+        name="squarem()",
     )
 
 
@@ -190,7 +197,9 @@ def anderson(size: int = 5) -> Accelerator:
         proposal = image - linalg.matmul(mixing, points + steps)
         return proposal, state.n_seen >= 0, AndersonState(state.n_seen + 1, point, step, points, steps)
 
-    return Accelerator(init, update, lambda state: state._replace(n_seen=jnp.full_like(state.n_seen, -1)))
+    return Accelerator(
+        init, update, lambda state: state._replace(n_seen=jnp.full_like(state.n_seen, -1)), f"anderson({size})"
+    )
 
 
 def _least_squares(rows: Array, target: Array) -> Array:

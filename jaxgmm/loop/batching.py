@@ -14,6 +14,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks
+from ..covariance.families import FULL
 from ..linalg import Packed, pack
 from ..programs import program
 from ..steps.contract import Steps
@@ -86,7 +87,9 @@ def em_batch(
     tol = jnp.asarray(checks.non_negative(tol, "tol"), model[-1].dtype)
     n_lanes = None if n_lanes is None else checks.as_integer(n_lanes, "n_lanes", 1)
     max_iter = checks.as_integer(max_iter, "max_iter", 0)
-    return _em_batch(*model, tol, axes, sizes.pop(), n_lanes, max_iter, accelerate)
+    result = _em_batch(*model, tol, axes, sizes.pop(), n_lanes, max_iter, accelerate)
+    is_custom = any(options.get(name) is not None for name in ("steps", "m_step"))
+    return result if is_custom else result._replace(family=options.get("family") or FULL)
 
 
 @program("axes", "size", "n_lanes", "max_iter", "accelerate")

@@ -229,4 +229,4 @@ def resume(state: State, limit: ArrayLike) -> State:
 def result_of(task: Task, state: State) -> EMResult:
     """What people get of a state."""
     log_likelihood = state.objective - task.steps.log_prior(state.params)
-    return EMResult(state.params, log_likelihood, state.history, state.n_iter, state.status)
+    return EMResult(state.params, log_likelihood, state.history, state.n_iter, state.status, task.total_weight)

@@ -8,7 +8,8 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
-from ..covariance.families import Family
+from ..covariance.families import FULL, Family
+from ..fitted import feature_names_of
 from ..programs import pad_rows, program
 from ..steps.contract import Steps
 from ..steps.options import model_and_rows
@@ -54,7 +55,7 @@ def em(
 
     Args:
         params: the start, k components in d features, stored as ``family`` stores them; with ``steps``, parameters of
-            that model.
+            that model. In place of them a result that holds some.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`Observations`; with ``steps``, any pytree of arrays with
             the rows in front.
         weights: ``(n,)`` row weights >= 0; default one each.
@@ -76,7 +77,7 @@ def em(
         chunk_size: rows in a chunk of the E-step; by default chosen from shapes and backend. Static likewise.
 
     Returns:
-        :class:`EMResult`; ``describe(result.status)`` says why it stopped.
+        :class:`EMResult`; printed, it says what was found and why it stopped.
 
     Raises:
         TypeError: if an argument is not numeric, or ``family`` is no :class:`Family`.
@@ -103,7 +104,11 @@ def em(
     if steps is None and e_step is None:  # functions of the user's own may count rows
         observations, row_weights = pad_rows((observations, row_weights))
     tol = jnp.asarray(checks.non_negative(tol, "tol"), row_weights.dtype)
-    return _em(model, start, observations, row_weights, tol, checks.as_integer(max_iter, "max_iter", 0), accelerate)
+    result = _em(model, start, observations, row_weights, tol, checks.as_integer(max_iter, "max_iter", 0), accelerate)
+    if steps is not None:
+        return result
+    known = None if m_step is not None else FULL if family is None else family
+    return result._replace(family=known, feature_names=feature_names_of(x, params))
 
 
 @program("max_iter", "accelerate")

@@ -12,11 +12,11 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
+from ..fitted import Params as Params
+from ..fitted import ParamsOrResult
 from ..programs import first_rows, pad_rows, program
 from ..types import GMMParams, NoisyGMMParams
 from . import noise
-
-Params = GMMParams | NoisyGMMParams
 
 
 class Prepared(NamedTuple):
@@ -160,19 +160,19 @@ def posterior(shares: Array, joint: Array) -> Array:
     return jnp.where(says_nothing, shares[None], jax.nn.softmax(jnp.where(says_nothing, 0, joint), axis=1))
 
 
-def _of_rows(function: Callable[[Params, Array], Array], params: Params, x: ArrayLike) -> Array:
+def _of_rows(function: Callable[[Params, Array], Array], params: ParamsOrResult, x: ArrayLike) -> Array:
     """``function`` of parameters and rows, checked; its program serves data sets of about as many rows."""
-    params, x, _ = checks.arguments(params, x)
-    return first_rows(function(params, pad_rows(x)), len(x))
+    mixture, rows, _ = checks.arguments(params, x)
+    return first_rows(function(mixture, pad_rows(rows)), len(rows))
 
 
-def joint_log_prob(params: Params, x: ArrayLike) -> Array:
+def joint_log_prob(params: ParamsOrResult, x: ArrayLike) -> Array:
     r"""Log joint density of each row and each component.
 
     .. math:: \log p(x, z = j) = \log \phi_j + \log N(x \mid \mu_j, \Sigma_j)
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
 
     Returns:
@@ -194,7 +194,7 @@ def joint_log_prob(params: Params, x: ArrayLike) -> Array:
     return _of_rows(_joint_log_prob, params, x)
 
 
-def log_prob(params: Params, x: ArrayLike) -> Array:
+def log_prob(params: ParamsOrResult, x: ArrayLike) -> Array:
     r"""Log density of each row.
 
     .. math:: \log p(x) = \log \sum_j \phi_j N(x \mid \mu_j, \Sigma_j)
@@ -202,7 +202,7 @@ def log_prob(params: Params, x: ArrayLike) -> Array:
     Differentiable in every parameter and in ``x``. A weight of exactly zero gets gradient zero.
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
 
     Returns:
@@ -224,13 +224,13 @@ def log_prob(params: Params, x: ArrayLike) -> Array:
     return _of_rows(_log_prob, params, x)
 
 
-def responsibilities(params: Params, x: ArrayLike) -> Array:
+def responsibilities(params: ParamsOrResult, x: ArrayLike) -> Array:
     r"""Posterior probability of each component given each row.
 
     .. math:: w_j = p(z = j \mid x) = \frac{\phi_j N(x \mid \mu_j, \Sigma_j)}{\sum_l \phi_l N(x \mid \mu_l, \Sigma_l)}
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
 
     Returns:
@@ -253,13 +253,13 @@ def responsibilities(params: Params, x: ArrayLike) -> Array:
     return _of_rows(_responsibilities, params, x)
 
 
-def predict(params: Params, x: ArrayLike) -> Array:
+def predict(params: ParamsOrResult, x: ArrayLike) -> Array:
     r"""Most probable component of each row.
 
     .. math:: \hat z = \arg\max_j p(z = j \mid x)
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
 
     Returns:

@@ -7,6 +7,7 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks, linalg
+from ..fitted import ParamsOrResult
 from ..programs import program
 from ..types import GMMParams, Noise, NoisyGMMParams
 
@@ -85,13 +86,13 @@ def hull_noise(x: ArrayLike) -> Noise:
     return box._replace(faces=jnp.asarray(faces, rows.dtype), log_volume=jnp.asarray(volume, rows.dtype))
 
 
-def with_noise(params: GMMParams, noise: Noise, weight: ArrayLike = 0.05) -> NoisyGMMParams:
+def with_noise(params: ParamsOrResult, noise: Noise, weight: ArrayLike = 0.05) -> NoisyGMMParams:
     r"""The mixture with a noise component besides.
 
     .. math:: p(x) = (1 - \phi_0) \sum_j \phi_j N(x \mid \mu_j, \Sigma_j) + \phi_0 \, p(x \mid \mathrm{noise})
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         noise: from :func:`box_noise` or :func:`hull_noise`.
         weight: its weight, in 0..1.
 

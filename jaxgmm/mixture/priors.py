@@ -6,6 +6,7 @@ from jax.typing import ArrayLike
 
 from .. import checks, linalg
 from ..covariance.families import FULL, Family
+from ..fitted import Fitted
 from ..types import GMMParams, Prior, Stats
 from . import moments
 
@@ -33,7 +34,7 @@ def count_of_covariance(prior: Prior, alive: Array, shape: tuple[int, ...]) -> A
     return 1 + (exponent / alive.sum(dtype=exponent.dtype) if shape[0] == 1 else exponent)
 
 
-def log_prior(params: GMMParams, prior: Prior) -> Array:
+def log_prior(params: GMMParams | Fitted, prior: Prior) -> Array:
     r"""Log density of a prior at a mixture, up to a constant.
 
     .. math::
@@ -44,7 +45,7 @@ def log_prior(params: GMMParams, prior: Prior) -> Array:
     the last sum over distinct covariances. Components of weight zero do not count.
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         prior: the :class:`Prior`.
 
     Returns:
@@ -64,13 +65,13 @@ def log_prior(params: GMMParams, prior: Prior) -> Array:
     Reference:
         Fraley & Raftery (2007), Bayesian regularization for normal mixture estimation and model-based clustering.
     """
-    params = checks.as_params(params)
-    prior = checks.as_prior(prior, params.means)
-    k, d = params.means.shape
-    factor = linalg.factorize(params.covariances, d)
-    alive = params.weights > 0
-    away = linalg.whiten(factor, prior.mean[:, None], params.means)[:, :, 0]
-    of_weights = (prior.concentration - 1) * jnp.log(jnp.where(params.weights > 0, params.weights, 1))
+    mixture: GMMParams = checks.as_params(params)
+    prior = checks.as_prior(prior, mixture.means)
+    k, d = mixture.means.shape
+    factor = linalg.factorize(mixture.covariances, d)
+    alive = mixture.weights > 0
+    away = linalg.whiten(factor, prior.mean[:, None], mixture.means)[:, :, 0]
+    of_weights = (prior.concentration - 1) * jnp.log(jnp.where(mixture.weights > 0, mixture.weights, 1))
     of_means = jnp.broadcast_to(factor.log_det, (k,)) + prior.shrinkage / 2 * (away**2).sum(1)
     of_covariances = (prior.dof + d + 1) * factor.log_det + linalg.trace_of_ratio(prior.scale, factor) / 2
     counted = alive if factor.log_det.shape[0] == k else jnp.ones(1, bool)

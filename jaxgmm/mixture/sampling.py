@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jax import Array, lax
 
 from .. import checks, linalg
+from ..fitted import ParamsOrResult
 from ..programs import program
 from ..types import GMMParams as GMMParams
 from ..types import NoisyGMMParams
@@ -12,14 +13,14 @@ from . import noise
 from .density import Params
 
 
-def sample(key: Array, params: Params, n: int) -> tuple[Array, Array]:
+def sample(key: Array, params: ParamsOrResult, n: int) -> tuple[Array, Array]:
     r"""Draw rows and the components they came from.
 
     .. math:: z \sim \mathrm{Multinomial}(\phi), \quad x \mid z = j \sim N(\mu_j, \Sigma_j)
 
     Args:
         key: a JAX random key, or a seed.
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         n: how many rows; static under ``jit``.
 
     Returns:

@@ -44,7 +44,7 @@ def page(
         selection: from :func:`jaxgmm.select`.
         x: ``(n, d)`` the rows that were searched, or ``(n,)`` for d = 1.
         weights: ``(n,)`` row weights; default one each.
-        feature_names: d names; default x1, x2, ...
+        feature_names: d names; by default those of the table that ``x`` is or that was searched, or x1, x2, ...
         title: what the page is called.
 
     Returns:

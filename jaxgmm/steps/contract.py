@@ -21,6 +21,7 @@ from jax.tree_util import Partial
 from jax.typing import ArrayLike
 
 from ..checks import as_integer
+from ..printing import printed
 from .chunks import sum_over_chunks
 
 ROWS_PER_CHUNK = 8192  # of a model whose cost for each row is not known
@@ -36,6 +37,7 @@ def always(prepared: Any) -> ArrayLike:
     return True
 
 
+@printed
 class Spurious(NamedTuple):
     """What of a maximum restarts should not count."""
 
@@ -48,6 +50,7 @@ def all_sound(params: Any) -> Spurious:
     return Spurious(jnp.zeros(1), jnp.asarray(True))
 
 
+@printed
 class Coordinates(NamedTuple):
     """Vectors that acceleration may extrapolate: any vector is a set of statistics that an M-step can take."""
 
@@ -59,6 +62,7 @@ class Coordinates(NamedTuple):
     decode: Callable[[Any, Array, Any, Any], Any]
 
 
+@printed
 class Steps(NamedTuple):
     """The functions that EM alternates, and what the loop may ask about them.
 

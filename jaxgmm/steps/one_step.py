@@ -8,6 +8,7 @@ from jax.typing import ArrayLike
 from .. import checks
 from ..covariance.families import FULL, Family, as_family
 from ..covariance.ridge import as_ridge
+from ..fitted import ParamsOrResult
 from ..mixture import density
 from ..programs import pad_rows, program
 from ..types import GMMParams, NoisyGMMParams, NoisyStats, Observations, Prior, Stats
@@ -24,7 +25,7 @@ def steps_for(has_noise: bool, steps: Steps, prior: Prior | None = None) -> Step
 
 
 def e_step(
-    params: GMMParams | NoisyGMMParams,
+    params: ParamsOrResult,
     x: ArrayLike | Observations,
     weights: ArrayLike | None = None,
     *,
@@ -43,7 +44,7 @@ def e_step(
     divides n, every device takes its share of the chunks, and only sums travel: CPU devices are cores.
 
     Args:
-        params: the mixture, k components in d features.
+        params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
         weights: ``(n,)`` row weights >= 0; default one each. A row of weight zero has no influence, even where it is
             NaN.

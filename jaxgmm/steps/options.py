@@ -11,6 +11,7 @@ from jax.typing import ArrayLike
 from .. import checks
 from ..arrays import refuse_lost
 from ..covariance.families import FULL, Family, as_family
+from ..fitted import parameters_of
 from ..types import NoisyGMMParams, Observations, Prior
 from .contract import ROWS_PER_CHUNK, Steps, as_steps, chunked
 from .gaussian import gaussian_steps, is_mixture
@@ -73,6 +74,7 @@ def refuse(name: str, **others: Any) -> None:
 
 def custom_arguments(params: Any, x: Any, weights: ArrayLike | None) -> tuple[Any, Any, Array]:
     """Parameters, observations and row weights of a model of the user's own, as arrays."""
+    params = parameters_of(params)
     for name, values in (("params", params), ("x", x)):
         for leaf in jax.tree.leaves(values):
             refuse_lost(leaf, name)

@@ -39,7 +39,7 @@ def test_a_summary_says_what_was_found_and_why_it_stopped():
         "BIC": f"{n_parameters * np.log(10) + 80:.4f} (smaller is better; "
         f"mclust's sign: {-n_parameters * np.log(10) - 80:.4f})",
         "stopped": f"{jaxgmm.describe(Status.CONVERGED)} (2 iterations)",
-        "restarts": "3, of which 1 failed",
+        "restarts": "3, of which 1 failed; 1 ended as high as the best",
     }
     table = summary(FOUND, feature_names=["height", "width"]).split("\n\n")[1]
     assert table == (
@@ -112,7 +112,8 @@ def test_a_batch_is_counted():
     batch = batch._replace(best=batch.best._replace(status=statuses))
     for found in (batch, batch.best):
         assert facts(summary(found)) == {"fits": "3", "converged": "2", "degenerate": "1"}
-        assert Text(found._repr_html_()).rows == [["fits", "3"], ["converged", "2"], ["degenerate", "1"]]
+        rows = [["each", "2 components, d = 2"], ["fits", "3"], ["converged", "2"], ["degenerate", "1"]]
+        assert Text(found._repr_html_()).rows[1:] == rows
     with pytest.raises(ValueError, match="expected one fit, got a batch of shape"):
         jaxgmm.as_saved_fit(batch)
 
@@ -173,7 +174,7 @@ def test_without_matplotlib_notebooks_show_the_tables_alone(monkeypatch):
     for name in [name for name in sys.modules if name.partition(".")[0] == "matplotlib"]:
         monkeypatch.setitem(sys.modules, name, None)
     shown = Text(ENDED._repr_html_())
-    assert (shown.images, len(shown.rows)) == ([], 4 + 3)
+    assert (shown.images, len(shown.rows)) == ([], 6 + 3)
 
 
 def test_trees_of_something_else_have_their_plain_repr():
