@@ -53,11 +53,12 @@ def fit(
     The rows are standardised by medians and interquartile ranges, each feature by itself or all together as the family
     allows, so that shift and units change nothing but the answer's units. All restarts run briefly, on a sample where
     there are many rows; the best are resumed, ever fewer of them, the last one to convergence (successive halving).
-    Components come back by decreasing weight, but those of a ``start`` in its order. A restart that fails, or ends in a
-    spurious maximum, is reported but never chosen while another is left: spurious is a component that collapses, where
-    the likelihood is unbounded, or that lies on a handful of nearly collinear rows. Where such components lie apart
-    from all others, on outliers or on a code for missing entries, the restart is ``ISOLATED``: ``excess`` names them,
-    and the others can be used. Restarts are compared without the excess.
+    Components come back by decreasing weight, those of about equal weight by their means, but those of a ``start`` in
+    its order. A restart that fails, or ends in a spurious maximum, is reported but never chosen while another is left:
+    spurious is a component that collapses, where the likelihood is unbounded, or that lies on a handful of nearly
+    collinear rows. Where such components lie apart from all others, on outliers or on a code for missing entries, the
+    restart is ``ISOLATED``: ``excess`` names them, and the others can be used. Restarts are compared without the
+    excess.
 
     Works under ``jit`` and under ``vmap`` over keys, data sets and weights: the restarts of thousands of small data
     sets, ragged ones padded with rows of weight zero, share one queue, as in :func:`jaxgmm.em_batch`.

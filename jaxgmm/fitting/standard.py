@@ -27,6 +27,7 @@ from .spurious import SpuriousLimits, spurious
 # A least standard deviation, over the interquartile range of all rows: far above what float64 resolves, so that nothing
 # overflows, and far below that of clusters a million standard deviations apart.
 LEAST_DEVIATION = 1e-9
+TIE = 1e-3  # share by which weights differ from one restart to another that converged to the same maximum
 
 NATS = ("log_likelihood", "history", "log_likelihoods", "objectives", "terms", "excess")  # what grows with the weights
 
@@ -113,7 +114,7 @@ def restore(result: FitResult, problem: StandardProblem, sort: bool, noise: Nois
     excess, status = result.excess, best.status
     is_lost = is_usable(status) & ~is_representable(params)
     if sort:
-        order = jnp.argsort(-params.weights)
+        order = order_of(mixture_of(best.params))
         params, excess = _in_order(params, order), excess[order]
     if isinstance(best.params, NoisyGMMParams):
         params = NoisyGMMParams(params, best.params.noise_weight, best.params.noise if noise is None else noise)
@@ -124,6 +125,18 @@ def restore(result: FitResult, problem: StandardProblem, sort: bool, noise: Nois
         status=jnp.where(is_lost, jnp.int32(Status.NON_FINITE), status),
     )
     return FitResult(best, result.log_likelihoods - log_jacobian, result.statuses, excess)
+
+
+def order_of(params: GMMParams) -> Array:
+    """The order of components by decreasing weight, ``(k,)``; of weights that a fit hardly tells apart, by their means.
+
+    So every key leads to the same order: where weights tie, rounding and the restart would decide.
+    """
+    weights = params.weights
+    n_heavier = (weights[None] * (1 - TIE) > weights[:, None]).sum(1)
+    halves = jnp.exp2(-jnp.arange(params.means.shape[1], dtype=weights.dtype))  # the first features count most
+    place = jnp.where(weights > 0, (params.means * halves[None]).sum(1), 0)
+    return jnp.lexsort((place, n_heavier))
 
 
 def _in_order(params: GMMParams, order: Array) -> GMMParams:

@@ -8,6 +8,7 @@ from problems import DATA, FAITHFUL, FAMILIES, IRIS, MCLUST_FITS, blobs, eps, mc
 import jaxgmm
 from jaxgmm import Status
 from jaxgmm.fitting import starts
+from jaxgmm.fitting.standard import order_of
 
 KEY = jax.random.key(0)
 FLOAT64_IS_SLOW = pytest.mark.parametrize(
@@ -282,3 +283,19 @@ def test_the_ridge_is_relative_to_each_feature(x64):
     x = blobs(150, 3, 1) * [1.0, 1e-3, 30.0]
     full, common_axes = (jaxgmm.fit(KEY, x, 1, family=name, n_init=1).best.log_likelihood for name in ("VVV", "EVE"))
     assert float(common_axes) == pytest.approx(float(full), abs=1e-3)
+
+
+# --------------------------------------------------------------------------------------------------------------- order
+
+
+def test_components_that_tie_come_in_the_same_order_from_everywhere():
+    """On a lattice, where weights tie, and single features of means too, but for what one restart differs by."""
+    rng = np.random.default_rng(0)
+    weights = np.array([0.3, 0.15, 0.15, 0.15, 0.15, 0.1, 0.0, 0.0])
+    means = np.array([[5.0, 5], [0, 0], [0, 1], [1, 0], [1, 1], [-9, -9], [3, 3], [-20, -20]])
+    for _ in range(20):
+        shuffled = np.append(rng.permutation(6), [6, 7])  # dead components stay where they are, at the end
+        noise = rng.uniform(-1, 1, 8)
+        there = jaxgmm.GMMParams(weights * (1 + 3e-4 * noise), means + 1e-4 * noise[:, None], np.ones((8, 1)))
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf[shuffled], jnp.float32), there)  # noqa: B023
+        assert shuffled[np.asarray(order_of(params))].tolist() == list(range(8))
