@@ -42,8 +42,8 @@ class Selection:
         """Families and numbers of components, best first, without those that came to no usable end."""
         order = np.argsort(self.table, axis=None, kind="stable")
         usable = order[: np.count_nonzero(~np.isnan(self.table))]
-        places = (np.unravel_index(index, self.table.shape) for index in usable)
-        return [(self.families[row], self.n_components[column]) for row, column in places]
+        rows, columns = np.unravel_index(usable, self.table.shape)
+        return [(self.families[row], self.n_components[column]) for row, column in zip(rows, columns, strict=True)]
 
     @property
     def family(self) -> Family:
