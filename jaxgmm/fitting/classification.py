@@ -1,5 +1,7 @@
 """Classification with a Gaussian, or a mixture of Gaussians, for each class: discriminant analysis."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from functools import partial
 from typing import Any, NamedTuple

@@ -1,5 +1,7 @@
 """Criteria to compare fitted mixtures by."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax.numpy as jnp

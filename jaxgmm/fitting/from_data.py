@@ -1,5 +1,7 @@
 """Fit a mixture from data alone: standardise, seed, run all restarts, keep the best."""
 
+from __future__ import annotations
+
 from typing import Any
 
 import jax

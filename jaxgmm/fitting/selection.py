@@ -1,5 +1,7 @@
 """Search over covariance families and numbers of components for the model that a criterion likes best."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial

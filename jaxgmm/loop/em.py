@@ -1,5 +1,7 @@
 """``em``: the loop from a given start, with the model that the arguments say."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from typing import Any
 

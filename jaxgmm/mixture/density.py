@@ -1,5 +1,7 @@
 """The model itself: densities and posteriors of a Gaussian mixture, with uniform noise or without."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Callable
 from functools import partial

@@ -1,5 +1,7 @@
 """Conjugate priors on a mixture: what they add to the statistics, to the objective, and mclust's default."""
 
+from __future__ import annotations
+
 import jax.numpy as jnp
 from jax import Array
 from jax.typing import ArrayLike

@@ -1,5 +1,7 @@
 """Random rows from a Gaussian mixture, with uniform noise or without."""
 
+from __future__ import annotations
+
 import jax
 import jax.numpy as jnp
 from jax import Array, lax

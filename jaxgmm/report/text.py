@@ -62,7 +62,8 @@ def summary(
     """
     if is_batch(fit):
         return text(batch(fit))
-    data = [] if x is None else [("data", size(checks.as_rows(x)))]
+    of_weights = "" if weights is None else f"; weights sum to {float(np.sum(np.asarray(weights))):.10g}"
+    data = [] if x is None else [("data", size(checks.as_rows(x)) + of_weights)]
     return text(sections(fit, as_saved_fit(fit, x, weights, family=family, feature_names=feature_names), data))
 
 

@@ -1,5 +1,7 @@
 """One E-step and one M-step of a Gaussian mixture, as functions that people call."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from jax import Array

@@ -59,6 +59,7 @@ def test_less_is_said_where_less_is_known():
 def test_weights_count_rows():
     twice = facts(summary(FOUND, X, np.full(10, 2.0)))["BIC"]
     assert twice.startswith(f"{9 * np.log(20) + 80:.4f} ")
+    assert facts(summary(FOUND, X, np.full(10, 0.1)))["data"] == "n = 10, d = 2; weights sum to 1"
 
 
 @pytest.mark.parametrize(
