@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import test_cli_select
+from browser import Text
 from problems import FAITHFUL
 
 import jaxgmm
@@ -161,3 +162,11 @@ def test_old_faithful_prints_the_moments_of_its_clusters():
     result = jaxgmm.em(jaxgmm.seeding.from_labels(FAITHFUL, (FAITHFUL[:, 0] > 3).astype(int), 2), FAITHFUL)
     assert re.search(r"0  0\.355\d  2\.036\d ± 0\.26\d\d  54\.4\d\d ± 5\.8\d\d", repr(result))
     assert "n = 272, d = 2" in repr(result)
+
+
+@pytest.mark.parametrize("value", [*VALUES[7:9], PARAMS, jaxgmm.with_noise(PARAMS, jaxgmm.box_noise(X)), VALUES[4]])
+def test_notebooks_show_what_prints(value):
+    shown = Text(value._repr_html_())
+    assert shown.rows[0][0] == type(value).__name__
+    cells = {word for row in shown.rows for cell in row for word in cell.split()}
+    assert set(re.findall(r"\S+", repr(value))) >= cells
