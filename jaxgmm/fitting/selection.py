@@ -13,7 +13,6 @@ from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
-from ..arrays import column_names
 from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_family
 from ..fitted import feature_names_of
 from ..mixture.priors import default_prior

@@ -29,7 +29,15 @@ from .spurious import SpuriousLimits, spurious
 LEAST_DEVIATION = 1e-9
 TIE = 1e-3  # share by which weights differ from one restart to another that converged to the same maximum
 
-NATS = ("log_likelihood", "history", "log_likelihoods", "objectives", "terms", "excess")  # what grows with the weights
+OF_WEIGHTS = (
+    "log_likelihood",
+    "total_weight",
+    "history",
+    "log_likelihoods",
+    "objectives",
+    "terms",
+    "excess",
+)  # what grows with the weights
 
 
 class StandardProblem(NamedTuple):
@@ -96,7 +104,7 @@ def in_nats_of_weights(result: Any, unit: float) -> Any:
     def times(name: str, value: Any) -> Any:
         if isinstance(value, EMResult):
             return in_nats_of_weights(value, unit)
-        if name not in NATS:
+        if name not in OF_WEIGHTS:
             return value
         return (value.astype(np.float64) if isinstance(value, np.ndarray) else value) * unit
 
