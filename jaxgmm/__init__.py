@@ -5,51 +5,49 @@ __version__ = "0.1.0"  # first: what is written to files says it
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from . import acceleration, datasets, seeding
-from .caching import enable_compilation_cache
-from .covariance.families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
-from .fitting.criteria import aic, bic, icl, n_parameters, score
-from .fitting.from_data import fit
-from .fitting.search import Criterion
-from .fitting.selection import Selection, select
-from .loop.batching import em_batch
-from .loop.em import em
-from .mixture.density import joint_log_prob, log_prob, predict, responsibilities
-from .mixture.noise import box_noise, hull_noise, with_noise
-from .mixture.priors import default_prior, log_prior
-from .mixture.sampling import sample
-from .steps.chunks import sum_over_chunks
-from .steps.contract import Coordinates, Spurious, Steps, chunked
-from .steps.gaussian import gaussian_steps
-from .steps.maximization import from_responsibilities
-from .steps.noisy import noisy_steps
-from .steps.one_step import e_step, m_step
-from .types import (
-    EMResult,
-    FitError,
-    FitResult,
-    GMMParams,
-    Noise,
-    NoisyGMMParams,
-    NoisyStats,
-    Observations,
-    Prior,
-    Stats,
-    Status,
-    describe,
-    is_usable,
-    raise_if_failed,
-    trimmed_history,
-)
-
 if TYPE_CHECKING:
-    from . import classification, interop, plotting
+    from . import acceleration, classification, datasets, interop, plotting, seeding
     from . import io as io
     from . import report as report
     from . import sklearn as sklearn
+    from .caching import enable_compilation_cache
+    from .covariance.families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
     from .files.archives import load, read_table, save
     from .files.saved import SavedFit, as_saved_fit
+    from .fitting.criteria import aic, bic, icl, n_parameters, score
+    from .fitting.from_data import fit
+    from .fitting.search import Criterion
+    from .fitting.selection import Selection, select
+    from .loop.batching import em_batch
+    from .loop.em import em
+    from .mixture.density import joint_log_prob, log_prob, predict, responsibilities
+    from .mixture.noise import box_noise, hull_noise, with_noise
+    from .mixture.priors import default_prior, log_prior
+    from .mixture.sampling import sample
     from .report import summary
+    from .steps.chunks import sum_over_chunks
+    from .steps.contract import Coordinates, Spurious, Steps, chunked
+    from .steps.gaussian import gaussian_steps
+    from .steps.maximization import from_responsibilities
+    from .steps.noisy import noisy_steps
+    from .steps.one_step import e_step, m_step
+    from .types import (
+        EMResult,
+        FitError,
+        FitResult,
+        GMMParams,
+        Noise,
+        NoisyGMMParams,
+        NoisyStats,
+        Observations,
+        Prior,
+        Stats,
+        Status,
+        describe,
+        is_usable,
+        raise_if_failed,
+        trimmed_history,
+    )
 
 __all__ = [
     "DIAG",
@@ -120,30 +118,84 @@ __all__ = [
     "with_noise",
 ]
 
-# What a fit does not need is loaded on first use: it takes half of the time that jaxgmm adds to importing JAX.
-_LATER = {
+# Each is imported on its first use, so that the command line can answer before JAX is there.
+_PLACES = {
+    "Coordinates": ".steps.contract",
+    "Criterion": ".fitting.search",
+    "DIAG": ".covariance.families",
+    "EMResult": ".types",
+    "FAMILIES": ".covariance.families",
+    "FULL": ".covariance.families",
+    "Family": ".covariance.families",
+    "FitError": ".types",
+    "FitResult": ".types",
+    "GMMParams": ".types",
+    "Noise": ".types",
+    "NoisyGMMParams": ".types",
+    "NoisyStats": ".types",
+    "Observations": ".types",
+    "Prior": ".types",
+    "SPHERICAL": ".covariance.families",
     "SavedFit": ".files.saved",
+    "Selection": ".fitting.selection",
+    "Spurious": ".steps.contract",
+    "Stats": ".types",
+    "Status": ".types",
+    "Steps": ".steps.contract",
+    "TIED": ".covariance.families",
+    "aic": ".fitting.criteria",
     "as_saved_fit": ".files.saved",
-    "classification": ".classification",
-    "interop": ".interop",
-    "io": ".io",
+    "bic": ".fitting.criteria",
+    "box_noise": ".mixture.noise",
+    "chunked": ".steps.contract",
+    "default_prior": ".mixture.priors",
+    "describe": ".types",
+    "e_step": ".steps.one_step",
+    "em": ".loop.em",
+    "em_batch": ".loop.batching",
+    "enable_compilation_cache": ".caching",
+    "fit": ".fitting.from_data",
+    "from_responsibilities": ".steps.maximization",
+    "gaussian_steps": ".steps.gaussian",
+    "get_family": ".covariance.families",
+    "hull_noise": ".mixture.noise",
+    "icl": ".fitting.criteria",
+    "is_usable": ".types",
+    "joint_log_prob": ".mixture.density",
     "load": ".files.archives",
-    "plotting": ".plotting",
+    "log_prior": ".mixture.priors",
+    "log_prob": ".mixture.density",
+    "m_step": ".steps.one_step",
+    "n_parameters": ".fitting.criteria",
+    "noisy_steps": ".steps.noisy",
+    "predict": ".mixture.density",
+    "raise_if_failed": ".types",
     "read_table": ".files.archives",
-    "report": ".report",
+    "responsibilities": ".mixture.density",
+    "sample": ".mixture.sampling",
     "save": ".files.archives",
-    "sklearn": ".sklearn",
+    "score": ".fitting.criteria",
+    "select": ".fitting.selection",
+    "sum_over_chunks": ".steps.chunks",
     "summary": ".report",
+    "trimmed_history": ".types",
+    "with_noise": ".mixture.noise",
 }
 
 if not TYPE_CHECKING:  # type checkers read the imports above, and know a name that does not exist
 
     def __getattr__(name: str) -> Any:
-        if name not in _LATER:
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        module = import_module(_LATER[name], __name__)
-        value = globals()[name] = module if _LATER[name] == f".{name}" else getattr(module, name)
+        place = f"{__name__}{_PLACES.get(name, f'.{name}')}"
+        try:
+            if name.startswith("__"):
+                raise ModuleNotFoundError(name=place)
+            module = import_module(place)
+        except ModuleNotFoundError as error:
+            if error.name != place:
+                raise
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+        value = globals()[name] = getattr(module, name) if name in _PLACES else module
         return value
 
     def __dir__() -> list[str]:
-        return sorted({"__version__", *__all__, *_LATER})
+        return sorted({"__version__", "io", "report", "sklearn", *__all__})  # without * these would need more packages
