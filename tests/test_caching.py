@@ -96,9 +96,7 @@ def test_commands_keep_programs_unless_told_not_to(python, command, tmp_path):
 
 
 def test_every_command_has_the_option():
-    options = {
-        name: [option.name for option in command.params] for name, command in commands._commands.commands.items()
-    }
+    options = {name: [option.name for option in command.params] for name, command in commands.COMMANDS.items()}
     assert [name for name, names in options.items() if "no_cache" in names] == ["fit", "select", "report", "predict"]
 
 

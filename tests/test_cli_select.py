@@ -15,6 +15,7 @@ from problems import FAITHFUL, oracle_log_prob
 import jaxgmm
 from jaxgmm import EMResult, GMMParams, Status, io
 from jaxgmm.cli import commands as cli
+from jaxgmm.cli import run
 from jaxgmm.covariance.families import FAMILIES, FAMILIES_1D
 from jaxgmm.fitting.selection import CRITERIA, Selection
 
@@ -61,9 +62,9 @@ def old_faithful(tmp_path_factory):
     path = tmp_path_factory.mktemp("search")
     with pytest.MonkeyPatch.context() as patch:
         printed = []
-        patch.setattr(cli.click, "echo", lambda text, **_: printed.append(text))
+        patch.setattr(cli, "say", lambda text, **_: printed.append(text))
         options = ["-o", str(path / "model.npz"), "--plot", str(path / "bic.png")]
-        assert cli.run([*OLD_FAITHFUL, *options]) == 0
+        assert run([*OLD_FAITHFUL, *options]) == 0
     return path, "\n".join(printed)
 
 
@@ -269,7 +270,7 @@ def test_no_other_missing_module_is_hidden(folder, monkeypatch):
 
     monkeypatch.setattr(cli, "select_mixture", search)
     with pytest.raises(ModuleNotFoundError, match="nowhere"):
-        cli.run(["select", "data.csv"])
+        run(["select", "data.csv"])
 
 
 def test_a_picture_that_fails_leaves_nothing(folder, refused, searched, monkeypatch):
@@ -286,7 +287,7 @@ def test_a_search_without_a_usable_model_is_no_refusal_and_keeps_nothing(folder,
 
     monkeypatch.setattr(cli, "select_mixture", search)
     before = test_cli.snapshot(folder)
-    assert cli.run(["select", "data.csv", "-o", "model.npz", "--plot", "a.png"]) == 1
+    assert run(["select", "data.csv", "-o", "model.npz", "--plot", "a.png"]) == 1
     assert capsys.readouterr().err == "jaxgmm: fit failed: none of 4 models came to a usable end\n"
     assert test_cli.snapshot(folder) == before
 

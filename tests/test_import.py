@@ -23,7 +23,8 @@ def loaded_after(statement):
 
 
 def test_import_loads_nothing_heavy():
-    loaded = loaded_after("import jaxgmm")
+    assert "jax" not in loaded_after("import jaxgmm")
+    loaded = loaded_after("from jaxgmm import fit")
     assert "jax" in loaded
     assert not loaded & set(HEAVY)
 
@@ -53,9 +54,15 @@ def test_signatures_name_their_defaults(name):
         assert all(" at 0x" not in str(inspect.signature(f)) for f in vars(value).values() if inspect.isfunction(f))
 
 
+@pytest.mark.parametrize("option", ["--help", "--version"])
+def test_the_command_line_answers_before_jax_is_there(option):
+    assert "jax" not in loaded_after(f"from jaxgmm.cli import run; run(['{option}'])")
+
+
 def test_every_public_name_is_there():
-    assert set(jaxgmm.__all__) <= set(dir(jaxgmm))
+    assert set(jaxgmm.__all__) == set(dir(jaxgmm))
     assert all(getattr(jaxgmm, name) is not None for name in jaxgmm.__all__)
     assert jaxgmm.plotting is sys.modules["jaxgmm.plotting"]
+    assert jaxgmm.sklearn is sys.modules["jaxgmm.sklearn"]
     with pytest.raises(AttributeError, match="has no attribute 'fitt'"):
         jaxgmm.fitt  # noqa: B018

@@ -24,15 +24,9 @@ Decorator = Callable[[Any], Any]
 
 
 def output_file(metavar: str, purpose: str, *names: str, required: bool = False) -> Decorator:
-    """An option that names a file to write, refused before any work where it cannot be written."""
-    options: dict[str, Any] = {"type": click.Path(path_type=Path), "callback": _writable, "required": required}
+    """An option that names a file to write."""
+    options: dict[str, Any] = {"type": click.Path(path_type=Path), "required": required}
     return click.option(*(names or ("-o", "--output")), metavar=metavar, help=purpose, **options)
-
-
-def _writable(_context: click.Context, _option: click.Parameter, path: Path | None) -> Path | None:
-    if path is not None and (path.is_dir() or not path.parent.is_dir()):
-        raise ValueError(f"{path}: expected a file in a directory that exists")
-    return path
 
 
 def all_of(*options: Decorator) -> Decorator:
@@ -57,13 +51,37 @@ no_cache = click.option(
 )
 
 
+def _one_character(_context: click.Context, _option: click.Parameter, text: str | None) -> str | None:
+    """A separator as one character, from what people call it."""
+    if text is None:
+        return None
+    character = {"tab": "\t", "\\t": "\t", "blanks": " "}.get(text, text)
+    if len(character) != 1 or not character.isascii():
+        raise click.BadParameter(f"expected one character, or tab, or blanks, got {text!r}")
+    return character
+
+
+# fmt: off
+reading = all_of(
+    click.option("--header/--no-header", default=None, show_default="guessed",
+                 help="Whether the first line holds names."),
+    click.option("--separator", metavar="CHARACTER", callback=_one_character, show_default="guessed",
+                 help="What stands between columns: one character, or tab, or blanks."),
+    click.option("--decimal", type=click.Choice([".", ","]), show_default="guessed", help="Decimal mark."),
+    click.option("--ignore", multiple=True, metavar="COLUMN", help="Column to leave out; may be repeated."),
+    click.option("--drop-missing", is_flag=True, help="Leave out rows with missing cells."),
+)
+# fmt: on
+
+
 def fitting(restarts: int, tol: float) -> Decorator:
     """Options that fit, select and report share; those passed on to the library have its parameters' names."""
     # fmt: off
     return all_of(
         click.argument("data", required=False, type=click.Path(path_type=Path), metavar="[DATA.csv]"),
-        click.option("--columns", metavar="A,B,...", help="Features to use; default all columns."),
+        click.option("--columns", metavar="A,B,...", help="Features to use; default all columns of numbers."),
         click.option("--weights", metavar="COLUMN", help="Column of row weights."),
+        reading,
         click.option("--restarts", "n_init", type=click.IntRange(1, _MOST), default=restarts,
                      help="Restarts of each model, of which the best is kept."),
         click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Seed of the random starts."),

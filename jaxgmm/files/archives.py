@@ -36,9 +36,6 @@ and there was no ``params.noise_weight``.
 import hashlib
 import io as streams
 import json
-import os
-import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +46,8 @@ from ..checks import mixture_of
 from ..mixture.units import Scale
 from ..types import GMMParams, Noise, NoisyGMMParams, Status
 from .saved import FitLike, SavedFit, as_saved_fit, check_saved_fit
-from .tables import read_names as read_names
 from .tables import read_table as read_table
+from .writing import write_atomically as write_atomically
 
 _FORMAT = 2
 _NUMPY = ".npz"
@@ -210,52 +207,3 @@ def _digest(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> str:
     for name, array in sorted(arrays.items()):
         whole.update(f"{name} {array.dtype.name} {array.shape}".encode() + array.tobytes())
     return f"sha256:{whole.hexdigest()}"
-
-
-def write_atomically(path: str | Path, write: Callable[[Any], object]) -> None:
-    """Write a file whole or not at all: to a temporary file beside it, which then takes its place.
-
-    Args:
-        path: the file, replaced if it exists; a device or a pipe is written to instead.
-        write: called with the open file.
-
-    Raises:
-        OSError: if the file cannot be written; what was there stays.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_atomically(folder + "/a.txt", lambda file: file.write(b"whole"))
-        ...     Path(folder, "a.txt").read_text()
-        'whole'
-    """
-    path = Path(path)
-    try:
-        if path.is_file() or not path.exists():
-            _replace(path.resolve(), write)  # resolved, so that a link stays a link
-        else:
-            with open(path, "wb") as file:
-                write(file)
-    except OSError as error:
-        error.filename, error.filename2 = str(path), None  # not the temporary file's
-        raise
-
-
-def _replace(path: Path, write: Callable[[Any], object]) -> None:
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".jaxgmm.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())  # or after a power cut the new name may belong to an empty file
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
