@@ -19,12 +19,13 @@ def in_parallel(
     search: SearchOne, groups: list[list[Family]], labels: dict[Family, np.ndarray], display: Display | None
 ) -> dict[Family, FamilyModels]:
     """``search`` of every family, side by side; the first of each group compiles a program for the others."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
 
-        def after(first: Future[FamilyModels], group: list[Family], which: int) -> FamilyModels:
-            wait([first])  # it is running or done, as the pool takes tasks in turn
-            return search(labels[group[which]], group, which)
+    def after(first: Future[FamilyModels], group: list[Family], which: int) -> FamilyModels:
+        wait([first])  # it is running or done, as the pool takes tasks in turn
+        return search(labels[group[which]], group, which)
 
+    try:
         futures = {group[0]: pool.submit(search, labels[group[0]], group, 0) for group in groups}
         for group in groups:
             for which in range(len(group) - 1, 0, -1):  # those with most parameters, which take longest, early
@@ -33,6 +34,8 @@ def in_parallel(
             future.result()
             if display is not None:
                 display.update(len(labels[groups[0][0]]))
+    finally:  # after an error or an interruption what has begun ends by itself, and the rest never begins
+        pool.shutdown(wait=False, cancel_futures=True)
     return {family: future.result() for family, future in futures.items()}
 
 

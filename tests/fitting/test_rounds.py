@@ -1,10 +1,14 @@
 """How the two rounds of a search hand over, without a search."""
 
+import threading
+import time
+
 import numpy as np
+import pytest
 
 import jaxgmm
 from jaxgmm import Status
-from jaxgmm.fitting.rounds import better_of, where_others_ended
+from jaxgmm.fitting.rounds import better_of, in_parallel, where_others_ended
 from jaxgmm.fitting.search import FamilyModels
 from jaxgmm.fitting.selection import Selection
 
@@ -54,3 +58,28 @@ def test_the_better_model_of_two_rounds_stays_and_failures_add_up():
     assert better.labels[:, 0].tolist() == [1, 0, 1]
     assert better.statuses.tolist() == [Status.CONVERGED, Status.CONVERGED, Status.MAX_ITER]
     assert better.failed.tolist() == [2, 2, 2]
+
+
+def test_an_interruption_begins_no_further_search(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    begun, may_end = [], threading.Event()
+
+    class Interrupted:
+        def update(self, count):
+            raise KeyboardInterrupt
+
+    def search(labels, group, which):
+        begun.append(group[which])
+        if len(begun) > 1:
+            may_end.wait(60)
+
+    families = [EEE, VVV, VVI, EEV]
+    with pytest.raises(KeyboardInterrupt):  # after the first of them, and without waiting for the others
+        in_parallel(
+            search, [[family] for family in families], dict.fromkeys(families, np.zeros((1, 1, 1))), Interrupted()
+        )
+    n_begun = len(begun)
+    may_end.set()
+    time.sleep(0.1)
+    assert n_begun <= 3
+    assert len(begun) == n_begun
