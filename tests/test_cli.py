@@ -1,9 +1,12 @@
 """The command line in-process, through ``cli.run``; most fits share a shape, since each shape compiles for seconds."""
 
+import io as streams
 import os
 import re
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jax
@@ -345,6 +348,99 @@ def test_a_model_without_names_takes_columns_by_position(folder, call, model):
 
 # ------------------------------------------------------------------------------------------------------ reading a file
 
+ONE = ["-k", "1", "--restarts", "1"]
+ROWS = "1.8,54\n3.6,79\n2.2,62\n4.5,85\n2.8,55\n4.7,88\n3.9,74\n1.9,51\n"
+COUNTED = "".join(f"{row},{line}\n" for row, line in enumerate(ROWS.split()))
+FRAMES = {
+    "0,1\n" + ROWS: "first line: names",
+    ",a,b\n" + COUNTED: "first line: names; left out: row numbers (column 1)",
+    ",0,1\n" + COUNTED: "first line: names; left out: row numbers (column 1)",
+    ROWS: "first line: numbers",
+    ("a,b\n" + ROWS).replace(",", ";").replace(".", ","): "first line: names; separator: ;; decimal comma",
+    "a,kind,b\n" + ROWS.replace(",", ",old,"): "first line: names; left out: kind (text)",
+}
+
+
+@pytest.mark.parametrize(("content", "notes"), FRAMES.items(), ids=FRAMES.values())
+def test_the_same_rows_however_they_are_written(content, notes, folder, call):
+    Path("data.csv").write_text(content)
+    summary = call("fit", "data.csv", *ONE)
+    for fact in ("data.csv: n = 8, d = 2", "-35.2781 nats", f"read as         {notes}\n"):
+        assert fact in summary
+
+
+@pytest.fixture
+def fitted_to(monkeypatch, folder):
+    """What reaches the fit of a command: rows, row weights, and what is said of them."""
+
+    def command(*arguments, content=None):
+        if content is not None:
+            Path("data.csv").write_text(content)
+        seen = {}
+
+        def fit(key, x, n_components, weights, **_):
+            seen.update(x=np.asarray(x).tolist(), weights=weights if weights is None else list(weights))
+            raise ValueError("seen enough")
+
+        monkeypatch.setattr(cli, "fit_mixture", fit)
+        run(["fit", *arguments])
+        return seen
+
+    return command
+
+
+@pytest.mark.parametrize(
+    ("options", "content", "x"),
+    [
+        ("", "0,1\n2.5,3\n", [[2.5, 3]]),
+        ("--no-header", "0,1\n2.5,3\n", [[0, 1], [2.5, 3]]),
+        ("--header", "5,9\n2.5,3\n", [[2.5, 3]]),
+        ("--separator blanks", "a  b\n1   2\n", [[1, 2]]),
+        ("--separator tab", "a\tb\n1\t2\n", [[1, 2]]),
+        ("--separator ~", "a~b\n1~2\n", [[1, 2]]),
+        ("--decimal ,", 'a\n"1,500"\n', [[1.5]]),
+        ("--ignore b --ignore c", "a,b,c\n1,x,3\n", [[1]]),
+        ("--drop-missing", "a,b\n1,2\n3,\n5,6\n", [[1, 2], [5, 6]]),
+    ],
+)
+def test_options_say_how_a_table_is_read(options, content, x, fitted_to):
+    assert fitted_to("data.csv", *options.split(), content=content)["x"] == x
+
+
+def test_weights_are_a_column_anywhere(fitted_to):
+    seen = fitted_to("data.csv", "--weights", "w", content="a,w,kind,b\n1,0,x,\n3,4,y,6\n")
+    np.testing.assert_array_equal(seen["x"], [[1, np.nan], [3, 6]])
+    assert seen["weights"] == [0, 4]
+
+
+def test_dropped_rows_are_counted(folder, call, model):
+    Path("data.csv").write_text(table(X) + "1,\n")
+    assert "dropped: 1 of 41 rows" in call("fit", "data.csv", *ONE, "--drop-missing")
+    assert run(["predict", str(model), "data.csv", "--drop-missing", "-o", "out"]) == 0
+    assert len(io.read_table("out")[0]) == len(X)
+
+
+def test_predict_says_what_is_doubtful(folder, model, capsys):
+    io.save("unnamed.npz", io.load(model)._replace(feature_names=("x1", "x2")))
+    Path("data.csv").write_text("0,1\n" + ROWS)
+    assert run(["predict", "unnamed.npz", "data.csv", "-o", "out"]) == 0
+    assert capsys.readouterr().err == "jaxgmm: data.csv: first line: names\n"
+
+
+def test_standard_input_and_output(folder, model, monkeypatch, capsys):
+    def piped(content, *arguments):
+        monkeypatch.setattr(sys, "stdin", streams.TextIOWrapper(streams.BytesIO(content)))
+        monkeypatch.setattr(sys, "stdout", streams.TextIOWrapper(streams.BytesIO()))
+        assert run(arguments) == 0
+        return sys.stdout.buffer.getvalue()
+
+    rows = Path("data.csv").read_bytes()
+    expected = piped(b"", "predict", str(model), "data.csv")
+    assert piped(rows, "predict", str(model), "-") == expected
+    kept = piped(rows, "fit", "-", *FAST, "-o", "-")
+    assert "standard input: n = 40, d = 2" in capsys.readouterr().err
+    assert piped(kept, "predict", "-", "data.csv", "-o", "-") == expected
+
 
 @pytest.fixture
 def times_read(monkeypatch):
@@ -477,6 +573,44 @@ def test_an_output_that_cannot_be_written_is_refused(output, refused, model):
         assert f"jaxgmm: {output}: " in refused(*command, "-o", output)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("fit data.csv -o data.csv", "data.csv: expected an output that is no input"),
+        ("fit data.csv -o directory/../data.csv", "data.csv: expected an output that is no input"),
+        ("fit data.csv -o link", "link: expected an output that is no input"),
+        ("predict out data.csv -o out", "out: expected an output that is no input"),
+        ("predict out data.csv -o data.csv", "data.csv: expected an output that is no input"),
+        ("predict - -", "expected one input from standard input, got two"),
+        ("report data.csv -o data.csv", "data.csv: expected an output that is no input"),
+        ("select data.csv --plot s.png -o s.png", "s.png: expected two outputs in two files, got one"),
+        ("select data.csv --plot s.png -o directory/../s.png", "expected two outputs in two files, got one"),
+        ("select s.png --plot s.png", "s.png: expected an output that is no input"),
+    ],
+)
+def test_an_output_over_something_else_is_refused(arguments, complaint, refused):
+    Path("link").symlink_to("data.csv")
+    assert complaint in refused(*arguments.split())
+
+
+def test_an_output_that_must_not_be_written_is_refused_before_any_work(refused, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert refused("fit", "missing.csv", "-o", "out") == "jaxgmm: out: Permission denied\n"
+
+
+@pytest.mark.parametrize("command", ["fit", "select --families EII --plot a.png"])
+def test_a_closed_pipe_keeps_nothing_from_being_written(command, folder, monkeypatch):
+    def echo(*_, **__):
+        raise BrokenPipeError
+
+    monkeypatch.setattr("click.echo", echo)
+    monkeypatch.setattr("os.dup2", lambda *_: None)
+    command, *options = command.split()
+    assert run([command, "data.csv", *ONE, *options, "-o", "model.npz"]) == 0
+    assert io.load("model.npz").feature_names == ("a", "b")
+    assert Path("a.png").exists() == (command == "select")
+
+
 @pytest.mark.parametrize("content", [b"", b"label\n", b"PK\x03\x04"], ids=["empty", "text", "truncated"])
 def test_a_bad_model_is_refused(content, refused):
     Path("model.npz").write_bytes(content)
@@ -530,6 +664,7 @@ def test_global_configuration_is_untouched(arguments, code, x64, folder, model):
 
 def test_main_exits_with_the_code_of_the_command(folder, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["jaxgmm", "fit", "missing.csv"])
+    monkeypatch.setattr(__main__, "_end_on_interrupt", lambda: None)
     with pytest.raises(SystemExit) as exit_:
         __main__.main()
     assert exit_.value.code == 2
@@ -537,6 +672,7 @@ def test_main_exits_with_the_code_of_the_command(folder, monkeypatch, capsys):
 
 
 def test_main_hides_no_other_missing_module(monkeypatch):
+    monkeypatch.setattr(__main__, "_end_on_interrupt", lambda: None)
     monkeypatch.setitem(sys.modules, "jaxgmm.cli", None)
     with pytest.raises(ModuleNotFoundError, match=r"jaxgmm\.cli"):
         __main__.main()
@@ -560,3 +696,43 @@ def test_without_click_one_line_says_what_to_install(folder):
     done = module("fit", PYTHONPATH=os.pathsep.join([str(folder), str(Path(jaxgmm.__file__).parents[1])]))
     assert (done.returncode, done.stdout) == (2, "")
     assert re.fullmatch(r"jaxgmm: .*pip install 'jaxgmm\[cli\]'\n", done.stderr)
+
+
+def test_an_interruption_is_no_refusal(folder, monkeypatch, capsys):
+    def fit(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "fit_mixture", fit)
+    assert run(["fit", "data.csv"]) == 130
+    assert capsys.readouterr().err.strip() == "jaxgmm: interrupted"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("times", [[0.2], [1], [3], [5], [3, 3.1]], ids=str)
+def test_ctrl_c_ends_a_command_at_once(times, folder):
+    """While Python starts, while JAX is imported, and while several threads compile."""
+    before = snapshot(folder)
+    command = [sys.executable, "-m", "jaxgmm", "select", "data.csv", "--no-cache", "-o", "out", "--plot", "a.png"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    start = time.monotonic()
+    for moment in times:
+        time.sleep(max(0, moment - (time.monotonic() - start)))
+        process.send_signal(signal.SIGINT)
+    assert process.communicate(timeout=2) == ("", "jaxgmm: interrupted\n")
+    assert process.returncode == 130
+    assert snapshot(folder) == before
+
+
+@pytest.mark.slow
+def test_an_interruption_in_python_leaves_the_process_usable():
+    program = """
+import _thread, threading, jax, jaxgmm
+x = jaxgmm.datasets.load_faithful().x
+threading.Timer(3, _thread.interrupt_main).start()
+try:
+    jaxgmm.select(jax.random.key(0), x)
+except KeyboardInterrupt:
+    print(round(float(jaxgmm.fit(jax.random.key(0), x, 2).best.log_likelihood)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr, done.returncode) == ("-1130\n", "", 0)

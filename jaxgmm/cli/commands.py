@@ -21,7 +21,7 @@ from ..report import text as display
 from ..report.pages import page
 from ..types import FitError, GMMParams, Status, describe
 from .data import Rows, name_of, naming, reading_of, rows_to_predict, training_rows
-from .options import ONE_FEATURE, covariance, fitting, model_file, no_cache, output_file, reading, searching
+from .options import ONE_FEATURE, covariance, file, fitting, model_file, no_cache, output_file, reading, searching
 from .outputs import STANDARD, check_files, say, write
 
 _PICTURES = (".png", ".pdf", ".svg")
@@ -96,13 +96,13 @@ def report(
         title = f"Gaussian mixtures of {Path(name_of(data)).name}"
         content = page(selection, rows.x, rows.weights, feature_names=rows.names, title=title)
     write(output, content.encode())
-    facts = [*_facts(data, rows), ("report written to", str(output))]
-    say(display.text([display.Section(facts)]), to_stderr=output == STANDARD)
+    written = f"\n\nreport written to {output}"
+    say(display.text([display.Section(_facts(data, rows))]) + written, to_stderr=output == STANDARD)
 
 
 @click.command("predict")
-@click.argument("model", type=click.Path(path_type=Path), metavar="MODEL")
-@click.argument("data", type=click.Path(path_type=Path), metavar="DATA.csv")
+@click.argument("model", type=file, metavar="MODEL")
+@click.argument("data", type=file, metavar="DATA.csv")
 @output_file("OUT.csv", "Where to write; default standard output.")
 @reading
 @no_cache

@@ -22,11 +22,13 @@ _LETTERS = [family.letters for family in FAMILIES]
 
 Decorator = Callable[[Any], Any]
 
+file = click.Path(path_type=Path, readable=False)  # what cannot be read is told by who reads it
+
 
 def output_file(metavar: str, purpose: str, *names: str, required: bool = False) -> Decorator:
     """An option that names a file to write."""
-    options: dict[str, Any] = {"type": click.Path(path_type=Path), "required": required}
-    return click.option(*(names or ("-o", "--output")), metavar=metavar, help=purpose, **options)
+    flags = names or ("-o", "--output")
+    return click.option(*flags, type=file, metavar=metavar, help=purpose, required=required)
 
 
 def all_of(*options: Decorator) -> Decorator:
@@ -78,7 +80,7 @@ def fitting(restarts: int, tol: float) -> Decorator:
     """Options that fit, select and report share; those passed on to the library have its parameters' names."""
     # fmt: off
     return all_of(
-        click.argument("data", required=False, type=click.Path(path_type=Path), metavar="[DATA.csv]"),
+        click.argument("data", required=False, type=file, metavar="[DATA.csv]"),
         click.option("--columns", metavar="A,B,...", help="Features to use; default all columns of numbers."),
         click.option("--weights", metavar="COLUMN", help="Column of row weights."),
         reading,

@@ -44,6 +44,7 @@ class _Text(NamedTuple):
     start: int  # of the second record
     separator: str
     decimal: str
+    first_line: int
     first: list[str]
     width: int
 
@@ -119,13 +120,13 @@ def _opened(file: str, content: bytes, separator: str, decimal: str) -> _Text:
     """A text, its first record apart."""
     stream = streams.BytesIO(content)
     records = guesses.records(content, separator, stream)
-    first = next(records, (0, []))[1]
+    line, first = next(records, (0, []))
     start = stream.tell()
     second = next(records, (0, first))[1]
     if not first:
         raise ValueError(f"{file}: expected at least one row of numbers, got an empty file")
     has_row_names = guesses.has_row_names(separator, len(first), len(second))
-    return _Text(file, content, start, separator, decimal, first, len(first) + has_row_names)
+    return _Text(file, content, start, separator, decimal, line, first, len(first) + has_row_names)
 
 
 def _parsed(text: _Text) -> list[Any]:
@@ -165,7 +166,7 @@ def _named(text: _Text, columns: Sequence[Any], header: bool | None) -> tuple[li
     if header is None:
         header, doubt = (True, "") if len(first) < text.width else guesses.guess_header(first, columns, kinds)
     if not header:
-        _check_width(text, 1, first)
+        _check_width(text, text.first_line, first)
         kinds = ["" if len(column) == 0 else kind for column, kind in zip(columns, kinds, strict=True)]
         return [f"x{position}" for position in range(1, text.width + 1)], kinds, False, doubt
     if not len(columns[0]):
@@ -178,20 +179,20 @@ def _named(text: _Text, columns: Sequence[Any], header: bool | None) -> tuple[li
 
 def _numbers(text: _Text, column: Any, position: int, name: str, header: bool) -> np.ndarray:
     """A column as numbers ``(n,)``, with the first record where that is no header."""
-    from pyarrow import types
 
-    # Field by field what pyarrow has not parsed, up to the first one that is no number
-    is_parsed = types.is_integer(column.type) or types.is_floating(column.type) or types.is_null(column.type)
-    values = []
-    for line, fields in islice(text.records(int(header)), 1 - header if is_parsed else None):
-        value = guesses.number(fields[position], text.decimal)
-        if value is None:
+    def value(line: int, fields: Sequence[str]) -> float:
+        found = guesses.number(fields[position], text.decimal)
+        if found is None:
             mark = {".": "point", ",": "comma"}[text.decimal]
             expected = f"a number with a decimal {mark}" if guesses.looks_like_number(fields[position]) else "a number"
             where = f"{text.file}, line {line}, column {name}"
             raise ValueError(f"{where}: expected {expected}, got {fields[position]!r}")
-        values.append(value)
-    return np.concatenate([values, guesses.as_floats(column)]) if is_parsed else np.array(values)
+        return found
+
+    above = [] if header else [value(text.first_line, text.first)]
+    if guesses.is_number(column.type):
+        return np.concatenate([above, guesses.as_floats(column)])
+    return np.array([*above, *(value(line, fields) for line, fields in text.records(1))])  # up to what is no number
 
 
 def _check_width(text: _Text, line: int, fields: Sequence[str]) -> None:

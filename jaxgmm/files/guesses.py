@@ -89,19 +89,20 @@ def guess_header(first: Sequence[str], columns: Sequence[Any], kinds: Sequence[s
     has_index = not first[0] and (kinds[0] == "text" or are_row_numbers(columns[0])) and len(columns[0]) > 1
     places = [place for place, is_name in enumerate(is_text) if not is_name][has_index:]
     labels = [first[place] for place in places]
-    count = (
-        len(labels) > 0 and labels[0].isdecimal() and labels == [str(int(labels[0]) + i) for i in range(len(labels))]
-    )
+    start = int(labels[0]) if labels and labels[0].isdecimal() else None
+    count = start is not None and labels == [str(start + i) for i in range(len(labels))]
     shown = " ".join(first)[:40]
     names, row = (True, f"first line: names, not numbers: {shown}"), (False, f"first line: numbers, not names: {shown}")
     if not count or (text and len(labels) == 1):
         return row if text or has_index else (False, "")
     if has_index or text:
         return (True, "") if has_index else names
-    if labels[0] not in ("0", "1") or not len(columns[0]):
+    if start not in (0, 1) or not len(columns[0]):
         return row if len(labels) > 1 and len(columns[0]) else (False, "")
 
-    # One row of counts is a row where others are like it.
+    # Counts above numbers are a row where others are like it.
+    if not all(is_number(columns[place].type) for place in places):
+        return names
     rows = np.column_stack([as_floats(columns[place]) for place in places])
     recurs = (rows == np.array(labels, float)).all(1).any()
     return (False, "") if recurs or (len(labels) == 1 and (rows % 1 == 0).all()) else names
@@ -120,6 +121,13 @@ def kind_of(column: Any) -> str:
         numbers = compute.match_substring_regex(column, rf"(?i)^\s*({_NUMBER_LIKE})\s*$")
         return "" if compute.any(numbers).as_py() else "text"
     return ""
+
+
+def is_number(kind: Any) -> bool:
+    """Whether pyarrow has parsed a column of this type as numbers, or found it empty."""
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_null(kind))
 
 
 def are_row_numbers(column: Any) -> bool:

@@ -17,28 +17,23 @@ def check_writable(path: str | Path) -> None:
         path: the file.
 
     Raises:
-        OSError: if it could not, as far as that is known before.
+        ValueError: if it is a directory, or in none.
+        PermissionError: if it must not be written.
 
     Example:
         >>> check_writable("missing/a.txt")
         Traceback (most recent call last):
             ...
-        FileNotFoundError: [Errno 2] No such file or directory: 'missing/a.txt'
+        ValueError: missing/a.txt: expected a file in a directory that exists, got no directory missing
     """
     path = Path(path)
-    is_replaced = path.is_file() or not path.exists()
-    must_be_writable = path.resolve().parent if is_replaced else path
-    code = 0
     if path.is_dir():
-        code = errno.EISDIR
-    elif not must_be_writable.exists():
-        code = errno.ENOENT
-    elif is_replaced and not must_be_writable.is_dir():
-        code = errno.ENOTDIR
-    elif not os.access(must_be_writable, os.W_OK | (os.X_OK if is_replaced else 0)):
-        code = errno.EACCES
-    if code:
-        raise OSError(code, os.strerror(code), str(path))
+        raise ValueError(f"{path}: expected a file, got a directory")
+    if not path.parent.is_dir():
+        raise ValueError(f"{path}: expected a file in a directory that exists, got no directory {path.parent}")
+    is_replaced = path.is_file() or not path.exists()
+    if not os.access(path.resolve().parent if is_replaced else path, os.W_OK | (os.X_OK if is_replaced else 0)):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
 
 
 def write_atomically(path: str | Path, write: Callable[[Any], object]) -> None:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ from safetensors.numpy import save_file
 
 import jaxgmm
 from jaxgmm.files import archives as io
+from jaxgmm.files import writing
 from jaxgmm.mixture.units import Scale
 
 PARAMS = jaxgmm.GMMParams(np.array([0.25, 0.75]), np.array([[0.0, 1.0], [2.0, 3.0]]), np.stack([np.eye(2)] * 2))
@@ -461,3 +463,30 @@ def test_a_killed_save_leaves_the_old_file_whole(container):
     assert (done.returncode, done.stderr) == (-signal.SIGKILL, b"")
     assert_same(io.load(container), SAVED)
     assert len(os.listdir(container.parent)) == 2  # all that the killed one had written is beside it
+
+
+def test_an_unfinished_file_is_known_to_who_ends_the_process(tmp_path):
+    seen = []
+    io.write_atomically(tmp_path / "model", lambda _: seen.extend(writing.UNFINISHED))
+    assert [Path(name).parent for name in seen] == [tmp_path]
+    assert not writing.UNFINISHED
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("folder", "folder: expected a file, got a directory"),
+        ("missing/model", "model: expected a file in a directory that exists, got no directory .*missing"),
+        ("file/model", "model: expected a file in a directory that exists, got no directory .*file"),
+        ("file", None),
+        ("new", None),
+        (os.devnull, None),
+    ],
+)
+def test_whether_a_file_can_be_written_is_known_before(name, error, tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_bytes(b"")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(ValueError, match=error) if error else nullcontext():
+        writing.check_writable(tmp_path / name)
+    assert sorted(tmp_path.iterdir()) == before
