@@ -154,8 +154,8 @@ def _check_choice(file: str, chosen: Sequence[str], found: Columns) -> None:
 def _left_out(found: Columns, others: Sequence[str]) -> str:
     """Columns that hold no numbers, but others."""
     return ", ".join(
-        f"{kind} (column 1)" if kind == "row numbers" else f"{name} ({kind})"
-        for name, kind in zip(found.names, found.kinds, strict=True)
+        f"{kind} (column 1)" if kind == "row numbers" else f"{name or f'column {place}'} ({kind})"
+        for place, (name, kind) in enumerate(zip(found.names, found.kinds, strict=True), 1)
         if kind and name not in others
     )
 

@@ -160,6 +160,7 @@ def test_what_holds_no_numbers_is_left_out_and_named():
     assert (rows, names) == ([[1], [2]], ["a"])
     assert notes[1:] == ["left out: id (text), day (date), at (time), kind (text), gap (empty)"]
     assert read(content, ["a"])[2] == ["first line: names"]
+    assert read(b"a,b,\n1,2,\n")[2][1:] == ["left out: column 3 (empty)"]  # a comma ends each line
 
 
 def test_columns_are_ignored_by_name():
