@@ -598,17 +598,20 @@ def test_an_output_that_must_not_be_written_is_refused_before_any_work(refused, 
     assert refused("fit", "missing.csv", "-o", "out") == "jaxgmm: out: Permission denied\n"
 
 
-@pytest.mark.parametrize("command", ["fit", "select --families EII --plot a.png"])
-def test_a_closed_pipe_keeps_nothing_from_being_written(command, folder, monkeypatch):
+@pytest.fixture
+def closed_pipe(monkeypatch):
+    """Standard output that nobody reads any more."""
+
     def echo(*_, **__):
         raise BrokenPipeError
 
     monkeypatch.setattr("click.echo", echo)
     monkeypatch.setattr("os.dup2", lambda *_: None)
-    command, *options = command.split()
-    assert run([command, "data.csv", *ONE, *options, "-o", "model.npz"]) == 0
+
+
+def test_a_closed_pipe_keeps_no_model_from_being_written(folder, closed_pipe):
+    assert run(["fit", "data.csv", *FAST, "-o", "model.npz"]) == 0
     assert io.load("model.npz").feature_names == ("a", "b")
-    assert Path("a.png").exists() == (command == "select")
 
 
 @pytest.mark.parametrize("content", [b"", b"label\n", b"PK\x03\x04"], ids=["empty", "text", "truncated"])

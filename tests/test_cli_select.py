@@ -19,7 +19,7 @@ from jaxgmm.cli import run
 from jaxgmm.covariance.families import FAMILIES, FAMILIES_1D
 from jaxgmm.fitting.selection import CRITERIA, Selection
 
-folder, call, refused = test_cli.folder, test_cli.call, test_cli.refused
+folder, call, refused, closed_pipe = test_cli.folder, test_cli.call, test_cli.refused, test_cli.closed_pipe
 OLD_FAITHFUL = ["select", "--components", "2:3", "--families", "EEE,VVV", "--restarts", "2"]
 PNG = b"\x89PNG\r\n\x1a\n"
 LETTERS = ["EII", "VII", "EEI", "VEI", "EVI", "VVI", "EEE", "VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"]
@@ -118,6 +118,12 @@ def test_the_picture_is_a_png_with_nothing_left_beside_it(old_faithful):
     source, _ = old_faithful
     assert (source / "bic.png").read_bytes().startswith(PNG)
     assert sorted(os.listdir(source)) == ["bic.png", "model.npz"]
+
+
+def test_a_closed_pipe_keeps_neither_picture_nor_model_from_being_written(folder, searched, closed_pipe):
+    assert run(["select", "data.csv", "--plot", "a.png", "-o", "model.npz"]) == 0
+    assert Path("a.png").read_bytes().startswith(PNG)
+    assert io.load("model.npz").feature_names == ("a", "b")
 
 
 @pytest.mark.parametrize(("name", "start"), [("a.PNG", PNG), ("a.pdf", b"%PDF-"), ("a.svg", b"<?xml")])
