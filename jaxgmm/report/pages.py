@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 from jax.typing import ArrayLike
 
-from .. import __version__, checks, linalg, plotting
-from ..checks import mixture_of
+from .. import __version__, checks, plotting
 from ..files.saved import as_saved_fit
 from ..fitting.selection import Selection
 from ..types import GMMParams
@@ -19,12 +18,8 @@ Picture = tuple[str, str]  # HTML, caption
 _WIDTH = 9.8  # inches of a picture
 
 
-def _classification(*arguments: Any, **options: Any) -> None:
-    plotting.classification(*arguments, **options).legend(title="component", frameon=False)
-
-
 _ACROSS_TWO = (
-    (_classification, "Rows by most probable component, and each component's ellipse one deviation about it."),
+    (plotting.clusters, "Rows by most probable component, and each component's ellipse one deviation about it."),
     (plotting.density, "The density over both features: regions of highest density."),
     (plotting.uncertainty, "The larger and darker a row, the less certain its component."),
 )
@@ -122,32 +117,19 @@ def _component_pictures(params: GMMParams, rows: np.ndarray, names: list[str]) -
     d = len(names)
     # One feature: a density.
     if d == 1:
-
-        def draw(figure: Any) -> None:
-            plotting.density_1d(params, rows, names=names, ax=figure.subplots()).legend(frameon=False)
-
-        yield _picture(draw, "The mixture's density, and each component's part of it, over a histogram of the rows.")
+        caption = "The mixture's density, and each component's part of it, over a histogram of the rows."
+        draw = plotting.density_1d
+        yield _picture(lambda figure: draw(params, rows, feature_names=names, ax=figure.subplots()), caption)
         return
 
     # A few: every pair of them.
     if 2 < d <= plotting.MOST_FEATURES:
         caption = "Every pair of features: rows by most probable component; each feature on the diagonal."
-        yield _picture(lambda figure: plotting.pairs(params, rows, names=names, figure=figure), caption, _WIDTH)
+        yield _picture(lambda figure: plotting.pairs(params, rows, feature_names=names, figure=figure), caption, _WIDTH)
 
     # Two or more: three pictures of the two that separate the components best.
-    features = _separating_features(params)
     which = f" The two of {d} features in which components differ most." if d > 2 else ""
     for plot, caption in _ACROSS_TWO:
         yield _picture(
-            lambda figure, plot=plot: plot(params, rows, features=features, names=names, ax=figure.subplots()),
-            caption + which,
+            lambda figure, plot=plot: plot(params, rows, feature_names=names, ax=figure.subplots()), caption + which
         )
-
-
-def _separating_features(params: GMMParams) -> list[int]:
-    """The two features with the largest ratio of variance between components to variance within components."""
-    params = mixture_of(params)
-    weights, means = np.asarray(params.weights)[:, None], np.asarray(params.means)
-    within = (weights * np.broadcast_to(linalg.variances(params.covariances, means.shape[1]), means.shape)).sum(0)
-    between = (weights * (means - (weights * means).sum(0)) ** 2).sum(0)
-    return sorted(np.argsort(-between / within, kind="stable")[:2].tolist())
