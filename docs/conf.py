@@ -6,10 +6,19 @@ project = "jaxgmm"
 copyright = "The jaxgmm developers"
 release = version = jaxgmm.__version__
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx-mathjax-offline"]
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx-mathjax-offline",
+    "matplotlib.sphinxext.plot_directive",
+]
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"  # the tests execute them
+plot_formats = [("png", 110)]  # drawn as the pages are built, so that no picture is out of date
+plot_include_source = True
+plot_html_show_formats = plot_html_show_source_link = False
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings give shapes and units, which the types do not

@@ -1,25 +1,42 @@
 """Draws the README's picture, from the library itself: ``python docs/figures/make.py``."""
 
+import json
 from pathlib import Path
 
 import jax
-import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
 
 import jaxgmm
 
 
-def main() -> None:
+def draw() -> Figure:
     """Old Faithful: the search over families and numbers of components, and the model that it chooses."""
     x, names = jaxgmm.datasets.load_faithful()
     names = [f"{name} [min]" for name in names]
     found = jaxgmm.select(jax.random.key(0), x)
-    figure, (search, clusters, contours) = plt.subplots(1, 3, figsize=(13, 4.6), layout="constrained")
+    figure = Figure(figsize=(13, 4.8), layout="constrained")
+    search, clusters, contours = figure.subplots(1, 3)
     jaxgmm.plotting.criteria(found, ax=search)
-    search.set_ylim(2300, 2500)  # without the spherical families, which are far off
-    jaxgmm.plotting.classification(found.best.params, x, names=names, ax=clusters)
-    jaxgmm.plotting.density(found.best.params, x, names=names, ax=contours)
-    figure.savefig(Path(__file__).with_name("faithful.png"), dpi=110)
+    jaxgmm.plotting.clusters(found, x, feature_names=names, ax=clusters)
+    jaxgmm.plotting.density(found, x, feature_names=names, ax=contours)
+    return figure
+
+
+def described(figure: Figure) -> list[dict]:
+    """What is drawn, for the file, so that a test can tell whether the library still draws it."""
+    return [
+        {
+            "title": ax.get_title(),
+            "names": [ax.get_xlabel(), ax.get_ylabel()],
+            "legend": [text.get_text() for text in ax.get_legend().get_texts()],
+            "artists": len(ax.get_children()),
+            "limits": [*ax.get_xlim(), *ax.get_ylim()],
+        }
+        for ax in figure.axes
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    figure = draw()
+    description = {"Description": json.dumps(described(figure))}
+    figure.savefig(Path(__file__).with_name("faithful.png"), dpi=110, metadata=description)
