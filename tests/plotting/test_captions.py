@@ -83,12 +83,8 @@ def test_results_are_drawn_as_their_parameters_are(run):
 def test_names_are_those_given_or_those_of_a_data_frame():
     pandas = pytest.importorskip("pandas")
 
-    class Frame(np.ndarray):
-        """Rows with columns that have names, as all functions take them."""
-
-    for columns, expected in ((NAMES, NAMES), (pandas.RangeIndex(3), ("x1", "x2", "x3"))):
-        x = rows().view(Frame)
-        x.columns = columns
+    for columns, expected in ((NAMES, NAMES), (None, ("x1", "x2", "x3"))):
+        x = pandas.DataFrame(rows(), columns=columns)
         drawn = plotting.clusters(mixture(), x, features=(0, 2), ax=axes())
         assert (drawn.get_xlabel(), drawn.get_ylabel()) == (expected[0], expected[2])
         drawn = plotting.clusters(mixture(), x, features=(0, 2), feature_names="abc", ax=axes())
