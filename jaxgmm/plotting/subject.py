@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from .. import checks
+from ..fitted import feature_names_of
 from ..types import GMMParams, NoisyGMMParams, Observations, Status, describe
 
 Names = Sequence[str] | None
@@ -64,18 +65,17 @@ def subject_of(result: Any, x: Any, feature_names: Names) -> Subject:
         checked, of_library, _ = checks.arguments(params, x)
         rows = np.asarray(x.x if isinstance(x, Observations) else x, float).reshape(of_library.shape)
     noise_weight = float(params.noise_weight) if isinstance(params, NoisyGMMParams) else 0.0
-    return Subject(checked, mixture, noise_weight, rows, _names(feature_names, x, d), failure_of(run))
+    names = _names(feature_names, feature_names_of(x, result), d)
+    return Subject(checked, mixture, noise_weight, rows, names, failure_of(run))
 
 
-def _names(feature_names: Names, x: Any, d: int) -> list[str]:
-    """The names given, or else those of a data frame's columns, or else x1, x2, ..."""
-    columns = list(getattr(x, "columns", ()))
-    if feature_names is None:
-        is_named = len(columns) == d and all(isinstance(name, str) for name in columns)
-        return columns if is_named else [f"x{feature}" for feature in range(1, d + 1)]
-    if len(feature_names) != d:
-        raise ValueError(f"feature_names: expected {d}, one for each feature, got {len(feature_names)}")
-    return list(feature_names)
+def _names(given: Names, known: Names, d: int) -> list[str]:
+    """The names given, or else those that a data frame or the result knows, or else x1, x2, ..."""
+    if given is None:
+        return list(known) if known and len(known) == d else [f"x{feature}" for feature in range(1, d + 1)]
+    if len(given) != d:
+        raise ValueError(f"feature_names: expected {d}, one for each feature, got {len(given)}")
+    return list(given)
 
 
 def components_over(subject: Subject, features: Sequence[int]) -> Components:

@@ -142,8 +142,8 @@ def _picture(fit: Any) -> str:
     names = gathered(fit, family_of(fit), feature_names_of(fit)).feature_names
     figure = Figure(figsize=(9, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
-    draw = plotting.density_1d if len(names) == 1 else plotting.classification
-    draw(fit.params, names=names, ax=left)
+    draw = plotting.density_1d if len(names) == 1 else plotting.clusters
+    draw(fit.params, feature_names=names, ax=left)
     if isinstance(fit, Selection):
         plotting.criteria(fit, ax=right)
     elif isinstance(fit, EMResult | FitResult):
