@@ -4,6 +4,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
@@ -19,6 +20,8 @@ from .contract import Coordinates, Steps, all_sound, no_prior, rounded_nats
 from .expectation import expect_in_chunks
 from .expectation import rounding as roundings_of_a_row
 from .maximization import maximize, moments
+
+ROUNDINGS = 4  # of a mean, that steps of EM at rest still move it by
 
 
 def gaussian_steps(
@@ -116,11 +119,16 @@ def _step_nats(prepared: Prepared, stats: Stats, before: GMMParams, after: GMMPa
 
     .. math:: \sum_j N_j \left[ |L_j^{-1} \Delta\mu_j|^2 / 2 + |L_j^{-1} \Delta\Sigma_j L_j^{-T}|^2 / 4
         + (\Delta\phi_j / \phi_j)^2 / 2 \right]
+
+    Zero where it is within what the rounding of means makes of it.
     """
-    moved, spread = jax.tree.map(jnp.subtract, after, before)[1:]
-    of_means, of_covariances = linalg.whitened_squares(prepared.factor, moved, spread)
-    of_weights = (1 - before.weights / linalg.safe_divisor(after.weights)) ** 2
-    return jnp.sum(stats.counts * ((of_means + of_weights) / 2 + of_covariances / 4))
+    moves, factor = jax.tree.map(jnp.subtract, after, before), prepared.factor
+    of_means, of_covariances = linalg.whitened_squares(factor, moves.means, moves.covariances)
+    of_weights = (moves.weights / linalg.safe_divisor(after.weights)) ** 2
+    step = jnp.sum(stats.counts * ((of_means + of_weights) / 2 + of_covariances / 4))
+    rounded = (ROUNDINGS * np.finfo(step.dtype).eps * after.means) ** 2
+    least = jnp.sum(stats.counts * (rounded * linalg.precision_diagonals(factor)).sum(1))
+    return jnp.where(step > least, step, 0)
 
 
 def gaussian_coordinates(ridge: Ridge) -> Coordinates:

@@ -60,3 +60,12 @@ def test_gains_that_rounding_hides_are_seen_in_the_parameters():
         result = jaxgmm.em(start, x, family=FAMILY, accelerate=accelerate, max_iter=20_000)
         assert result.status == Status.CONVERGED
         assert left_to_gain(result.params, x) < 1e-5
+
+
+@pytest.mark.parametrize("apart", [300.0, 1e5])
+def test_steps_that_only_rounding_makes_are_an_end(apart):
+    """Far apart in standard deviations, clusters stay put but for the last digits of their means, back and forth."""
+    x = np.r_[np.arange(60), apart + np.arange(60)].astype(np.float32)
+    best = jaxgmm.fit(jax.random.key(0), x, 2, family=FAMILY, n_init=4).best
+    assert best.status == Status.CONVERGED
+    assert best.n_iter < 20
