@@ -33,7 +33,7 @@ MANY_ROWS, MOST_PADDED = 2**16, 2**18
 COMPONENTS = (1, 2, 4, 8, 12, 16)
 
 # A program of a whole fit takes a thousand memory maps, of the 65,530 that Linux gives a process.
-MOST_MAPS = 24_000
+MOST_MAPS = 12_000
 MOST_PROGRAMS = 256
 
 Function = Callable[..., Any]

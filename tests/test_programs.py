@@ -174,5 +174,5 @@ def test_a_process_lives_through_hundreds_of_shapes():
         gc.collect()
         maps.append(programs.n_memory_maps())
         resident.append(int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize())
-    assert max(maps) < 40_000, max(maps)
+    assert max(maps) < 25_000, max(maps)
     assert max(resident[200:]) < 1.25 * max(resident[:200]), (max(resident[:200]), max(resident[200:]))
