@@ -10,6 +10,7 @@ from typing import Any
 from jax import Array, lax
 from jax.tree_util import register_static
 
+from ..static import Bound
 from ..types import GMMParams
 from . import parsimonious as p
 
@@ -42,7 +43,7 @@ class Family:
     begin: Callable[[Array, Array, Array], Array] | None = None
 
     def __repr__(self) -> str:
-        return f"get_family({self.name!r})" if _BY_NAME.get(self.name) is self else f"Family({self.name!r})"
+        return f"get_family({self.name!r})" if _BY_NAME.get(self.name) == self else f"Family({self.name!r})"
 
     def __str__(self) -> str:
         if not self.letters:
@@ -58,7 +59,7 @@ class Family:
 
     def __reduce__(self) -> Any:
         """Families of the table are pickled by name, so that they come back equal and with the same hash."""
-        return (get_family, (self.name,)) if _BY_NAME.get(self.name) is self else object.__reduce__(self)
+        return (get_family, (self.name,)) if _BY_NAME.get(self.name) == self else object.__reduce__(self)
 
 
 def _family(
@@ -69,20 +70,28 @@ def _family(
     begin: p.Estimate | None = None,
 ) -> Family:
     """A family of Sigma_j = lambda_j D_j A_j D_j^T; letters for its factors decide its storage and its parameters."""
-    volume, shape, orientation = tuple(letters)
+    return Family(
+        name=name or letters,
+        structure=Bound(_structure, letters),
+        estimate=estimate,
+        n_parameters=Bound(_n_parameters, letters),
+        scale_equivariant=scale_equivariant,
+        letters=letters,
+        constrained=estimate is not p.average,
+        begin=begin,
+    )
 
-    def structure(k: int, d: int) -> tuple[int, ...]:
-        n_stored = 1 if letters in ("EII", "EEI", "EEE") else k
-        if orientation == "I":
-            return (n_stored, 1 if shape == "I" else d)
-        return (n_stored, d, d)
 
-    def n_parameters(k: int, d: int) -> int:
-        copies = {"E": 1, "V": k, "I": 0}
-        return copies[volume] + copies[shape] * (d - 1) + copies[orientation] * (d * (d - 1) // 2)
+def _structure(letters: str, k: int, d: int) -> tuple[int, ...]:
+    n_stored = 1 if letters in ("EII", "EEI", "EEE") else k
+    if letters[2] == "I":
+        return (n_stored, 1 if letters[1] == "I" else d)
+    return (n_stored, d, d)
 
-    constrained = estimate is not p.average
-    return Family(name or letters, structure, estimate, n_parameters, scale_equivariant, letters, constrained, begin)
+
+def _n_parameters(letters: str, k: int, d: int) -> int:
+    volume, shape, orientation = ({"E": 1, "V": k, "I": 0}[letter] for letter in letters)
+    return volume + shape * (d - 1) + orientation * (d * (d - 1) // 2)
 
 
 FULL = _family("VVV", p.average, "full")
@@ -94,26 +103,26 @@ FAMILIES = (
     _family("EII", p.average, scale_equivariant=False),
     SPHERICAL,
     _family("EEI", p.average),
-    _family("VEI", p.along_features(p.equal_shape)),
-    _family("EVI", p.along_features(p.equal_volume)),
+    _family("VEI", Bound(p.along_features, p.equal_shape)),
+    _family("EVI", Bound(p.along_features, p.equal_volume)),
     DIAG,
     TIED,
     _family("VEE", p.equal_shape_and_axes),
     _family(
         "EVE",
-        p.along_common_axes(p.equal_volume),
+        Bound(p.along_common_axes, p.equal_volume),
         scale_equivariant=False,
-        begin=p.along_best_common_axes(p.equal_volume),
+        begin=Bound(p.along_best_common_axes, p.equal_volume),
     ),
     _family(
         "VVE",
-        p.along_common_axes(p.free_variances),
+        Bound(p.along_common_axes, p.free_variances),
         scale_equivariant=False,
-        begin=p.along_best_common_axes(p.free_variances),
+        begin=Bound(p.along_best_common_axes, p.free_variances),
     ),
-    _family("EEV", p.along_own_axes(p.equal_variances), scale_equivariant=False),
-    _family("VEV", p.along_own_axes(p.equal_shape), scale_equivariant=False),
-    _family("EVV", p.along_own_axes(p.equal_volume)),
+    _family("EEV", Bound(p.along_own_axes, p.equal_variances), scale_equivariant=False),
+    _family("VEV", Bound(p.along_own_axes, p.equal_shape), scale_equivariant=False),
+    _family("EVV", Bound(p.along_own_axes, p.equal_volume)),
     FULL,
 )
 

@@ -2,7 +2,7 @@ r"""Maximum-likelihood covariances :math:`\Sigma_j = \lambda_j D_j A_j D_j^T` un
 
 Volume :math:`\lambda_j`, shape :math:`A_j` (diagonal, of determinant one) and orientation :math:`D_j` may be equal or
 variable, shape and orientation also the identity (Celeux & Govaert 1995, Gaussian parsimonious clustering models).
-Every function here is ``(scatters, counts, previous) -> covariances``, with scatters :math:`W_j = \sum_i r_{ij} (x_i -
+Every estimate here is ``(scatters, counts, previous) -> covariances``, with scatters :math:`W_j = \sum_i r_{ij} (x_i -
 \mu_j)(x_i - \mu_j)^T` stored as the covariances are and counts :math:`n_j = \sum_i r_{ij}`, and maximises the expected
 log-likelihood :math:`-\frac12 \sum_j [n_j \log |\Sigma_j| + \mathrm{tr}(W_j \Sigma_j^{-1})]`. Where the maximum has no
 closed form, the function improves on the ``previous`` covariances.
@@ -64,63 +64,47 @@ def equal_shape(diagonals: Array, counts: Array, volumes: Array) -> Array:
     return volumes[:, None] * shape[None]
 
 
-def along_features(variances: Variances) -> Estimate:
-    """Estimate of diagonal covariances ``(k, d)``: the axes are the features."""
-
-    def estimate(scatters: Array, counts: Array, previous: Array) -> Array:
-        return variances(scatters, counts, jnp.exp(jnp.log(previous).mean(1)))
-
-    return estimate
+def along_features(variances: Variances, scatters: Array, counts: Array, previous: Array) -> Array:
+    """Diagonal covariances ``(k, d)``: the axes are the features."""
+    return variances(scatters, counts, jnp.exp(jnp.log(previous).mean(1)))
 
 
-def along_own_axes(variances: Variances) -> Estimate:
-    """Estimate with variable orientation: the axes are the eigenvectors of each scatter, ordered by eigenvalue."""
-
-    def estimate(scatters: Array, counts: Array, previous: Array) -> Array:
-        values, axes = linalg.eigh(scatters)
-        return _compose(variances(jnp.maximum(values, 0), counts, _volumes(previous)), axes)
-
-    return estimate
+def along_own_axes(variances: Variances, scatters: Array, counts: Array, previous: Array) -> Array:
+    """Covariances with variable orientation: the axes are the eigenvectors of each scatter, ordered by eigenvalue."""
+    values, axes = linalg.eigh(scatters)
+    return _compose(variances(jnp.maximum(values, 0), counts, _volumes(previous)), axes)
 
 
-def along_common_axes(variances: Variances) -> Estimate:
-    """Estimate with equal orientation: axes for known variances along them, and the reverse, in turn."""
+def along_common_axes(variances: Variances, scatters: Array, counts: Array, previous: Array) -> Array:
+    """Covariances with equal orientation: axes for known variances along them, and the reverse, in turn."""
 
-    def estimate(scatters: Array, counts: Array, previous: Array) -> Array:
-        def variances_along(rotated: Array) -> Array:
-            diagonal = jnp.maximum(jnp.diagonal(rotated, axis1=1, axis2=2), np.finfo(rotated.dtype).tiny)
-            return variances(diagonal, counts, jnp.ones_like(counts))
+    def variances_along(rotated: Array) -> Array:
+        diagonal = jnp.maximum(jnp.diagonal(rotated, axis1=1, axis2=2), np.finfo(rotated.dtype).tiny)
+        return variances(diagonal, counts, jnp.ones_like(counts))
 
-        def improve(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
-            rotated, axes = carry
-            return linalg.rotate_common_axes(rotated, variances_along(rotated), axes)
+    def improve(_: int, carry: tuple[Array, Array]) -> tuple[Array, Array]:
+        rotated, axes = carry
+        return linalg.rotate_common_axes(rotated, variances_along(rotated), axes)
 
-        # Begin with the axes of the previous covariances.
-        axes = _common_axes(previous, counts)
-        rotated = matmul(matmul(axes.T[None], scatters), axes[None])
-        rotated, axes = lax.fori_loop(0, INNER_STEPS, improve, (rotated, axes))
-        return _compose(variances_along(rotated), axes[None])
-
-    return estimate
+    # Begin with the axes of the previous covariances.
+    axes = _common_axes(previous, counts)
+    rotated = matmul(matmul(axes.T[None], scatters), axes[None])
+    rotated, axes = lax.fori_loop(0, INNER_STEPS, improve, (rotated, axes))
+    return _compose(variances_along(rotated), axes[None])
 
 
-def along_best_common_axes(variances: Variances) -> Estimate:
-    """Estimate with equal orientation for the start of EM: the best of several first axes.
+def along_best_common_axes(variances: Variances, scatters: Array, counts: Array, previous: Array) -> Array:
+    """Covariances with equal orientation for the start of EM: the best of several first axes.
 
     The expected log-likelihood has several maxima over common axes, and the one that a start reaches decides where EM
     ends. The first axes are those of the previous covariances and those of each component's scatter.
     """
-    estimate = along_common_axes(variances)
-
-    def best_estimate(scatters: Array, counts: Array, previous: Array) -> Array:
-        shape = (len(scatters), *previous.shape)
-        starts = jnp.concatenate([previous[None], jnp.broadcast_to(scatters[:, None], shape)])
-        improve: Any = jax.vmap(lambda covariances: estimate(scatters, counts, covariances))
-        candidates = improve(improve(starts))
-        values = jax.vmap(lambda covariances: _expected_log_likelihood(scatters, counts, covariances))(candidates)
-        return candidates[jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))]
-
-    return best_estimate
+    shape = (len(scatters), *previous.shape)
+    starts = jnp.concatenate([previous[None], jnp.broadcast_to(scatters[:, None], shape)])
+    improve: Any = jax.vmap(lambda covariances: along_common_axes(variances, scatters, counts, covariances))
+    candidates = improve(improve(starts))
+    values = jax.vmap(lambda covariances: _expected_log_likelihood(scatters, counts, covariances))(candidates)
+    return candidates[jnp.argmax(jnp.where(jnp.isnan(values), -jnp.inf, values))]
 
 
 def _expected_log_likelihood(scatters: Array, counts: Array, covariances: Array) -> Array:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import numpy as np
 from jax import Array
 
@@ -13,7 +14,7 @@ from ..types import EMResult, FeatureNames
 
 
 @printed
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class Selection:
     """Every model of a search, and the best of them; functions of parameters take it in place of the best's.
 
@@ -36,6 +37,16 @@ class Selection:
     statuses: np.ndarray
     failed: np.ndarray
     results: dict[tuple[str, int], EMResult]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Selection) and self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash(self._content())
+
+    def _content(self) -> tuple[Any, ...]:
+        leaves, tree = jax.tree.flatten(vars(self))
+        return (tree, *(np.asarray(leaf).tobytes() for leaf in leaves))
 
     @property
     def ranking(self) -> list[tuple[Family, int]]:

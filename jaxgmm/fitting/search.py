@@ -55,15 +55,29 @@ class Criterion(NamedTuple):
     is_held_out: bool = False  #: whether its term is the log-likelihood of rows held out, over ten folds
 
 
+def _bic(count: Any, log_likelihood: Any, log_n: Any, term: Any) -> Any:
+    return bic_from(count, log_likelihood, log_n)
+
+
+def _icl(count: Any, log_likelihood: Any, log_n: Any, term: Any) -> Any:
+    return bic_from(count, log_likelihood, log_n) - 2 * term
+
+
+def _aic(count: Any, log_likelihood: Any, log_n: Any, term: Any) -> Any:
+    return aic_from(count, log_likelihood)
+
+
+def _cv(count: Any, log_likelihood: Any, log_n: Any, term: Any) -> Any:
+    return -2 * term
+
+
 CRITERIA = {
     criterion.name: criterion
     for criterion in (
-        Criterion("bic", lambda count, log_likelihood, log_n, _: bic_from(count, log_likelihood, log_n)),
-        Criterion(
-            "icl", lambda count, log_lik, log_n, term: bic_from(count, log_lik, log_n) - 2 * term, total_log_certainty
-        ),
-        Criterion("aic", lambda count, log_likelihood, log_n, _: aic_from(count, log_likelihood)),
-        Criterion("cv", lambda count, log_likelihood, log_n, term: -2 * term, is_held_out=True),
+        Criterion("bic", _bic),
+        Criterion("icl", _icl, total_log_certainty),
+        Criterion("aic", _aic),
+        Criterion("cv", _cv, is_held_out=True),
     )
 }
 

@@ -16,6 +16,7 @@ import numpy as np
 from jax import Array
 
 from .. import checks, linalg
+from ..static import Bound
 
 
 @dataclass(frozen=True)
@@ -71,18 +72,21 @@ def momentum() -> Accelerator:
         Nesterov (1983), A method of solving a convex programming problem with convergence rate O(1/k^2); O'Donoghue &
         Candes (2015), Adaptive restart for accelerated gradient schemes.
     """
+    return Accelerator(_begin_momentum, _extend_move, _reset_momentum, "momentum()")
 
-    def update(state: MomentumState, point: Array, image: Array) -> tuple[Array, Array, MomentumState]:
-        share = state.n_steps / (state.n_steps + 3)
-        proposal = image + share * (image - state.image)
-        return proposal, state.n_steps > 0, MomentumState(state.n_steps + 1, image)
 
-    return Accelerator(
-        init=lambda vector: MomentumState(jnp.full_like(vector[0], -1), jnp.zeros_like(vector)),
-        update=update,
-        reset=lambda state: state._replace(n_steps=jnp.zeros_like(state.n_steps)),
-        name="momentum()",
-    )
+def _begin_momentum(vector: Array) -> MomentumState:
+    return MomentumState(jnp.full_like(vector[0], -1), jnp.zeros_like(vector))
+
+
+def _extend_move(state: MomentumState, point: Array, image: Array) -> tuple[Array, Array, MomentumState]:
+    share = state.n_steps / (state.n_steps + 3)
+    proposal = image + share * (image - state.image)
+    return proposal, state.n_steps > 0, MomentumState(state.n_steps + 1, image)
+
+
+def _reset_momentum(state: MomentumState) -> MomentumState:
+    return state._replace(n_steps=jnp.zeros_like(state.n_steps))
 
 
 class SquaremState(NamedTuple):
@@ -115,20 +119,23 @@ def squarem() -> Accelerator:
         Varadhan & Roland (2008), Simple and globally convergent methods for accelerating the convergence of any EM
         algorithm, scheme S3.
     """
+    return Accelerator(_begin_squarem, _square_steps, _reset_squarem, "squarem()")
 
-    def update(state: SquaremState, point: Array, image: Array) -> tuple[Array, Array, SquaremState]:
-        r = point - state.point
-        v = image - point - r
-        length = jnp.sqrt((r**2).sum() / linalg.safe_divisor((v**2).sum()))
-        is_useful = state.is_known & (length > 1)
-        return state.point + 2 * length * r + length**2 * v, is_useful, SquaremState(~is_useful, point)
 
-    return Accelerator(
-        init=lambda vector: SquaremState(jnp.asarray(False), jnp.zeros_like(vector)),
-        update=update,
-        reset=lambda state: state._replace(is_known=jnp.zeros_like(state.is_known)),
-        name="squarem()",
-    )
+def _begin_squarem(vector: Array) -> SquaremState:
+    return SquaremState(jnp.asarray(False), jnp.zeros_like(vector))
+
+
+def _square_steps(state: SquaremState, point: Array, image: Array) -> tuple[Array, Array, SquaremState]:
+    r = point - state.point
+    v = image - point - r
+    length = jnp.sqrt((r**2).sum() / linalg.safe_divisor((v**2).sum()))
+    is_useful = state.is_known & (length > 1)
+    return state.point + 2 * length * r + length**2 * v, is_useful, SquaremState(~is_useful, point)
+
+
+def _reset_squarem(state: SquaremState) -> SquaremState:
+    return state._replace(is_known=jnp.zeros_like(state.is_known))
 
 
 class AndersonState(NamedTuple):
@@ -174,32 +181,35 @@ def anderson(size: int = 5) -> Accelerator:
         Walker & Ni (2011), Anderson acceleration for fixed-point iterations.
     """
     size = checks.as_integer(size, "size", 1)
+    return Accelerator(Bound(_begin_anderson, size), _mix_steps, _reset_anderson, f"anderson({size})")
 
-    def init(vector: Array) -> AndersonState:
-        zeros, differences = jnp.zeros_like(vector), jnp.zeros((size, *vector.shape), vector.dtype)
-        return AndersonState(jnp.int32(-1), zeros, zeros, differences, differences)
 
-    def update(state: AndersonState, point: Array, image: Array) -> tuple[Array, Array, AndersonState]:
-        # Remember the newest differences in place of the oldest
-        step = image - point
-        places = jnp.arange(size, dtype=state.n_seen.dtype)
-        is_new = (places == state.n_seen % size) & (state.n_seen >= 0)
-        is_known = places < state.n_seen
+def _begin_anderson(size: int, vector: Array) -> AndersonState:
+    zeros, differences = jnp.zeros_like(vector), jnp.zeros((size, *vector.shape), vector.dtype)
+    return AndersonState(jnp.int32(-1), zeros, zeros, differences, differences)
 
-        def remember(differences: Array, new: Array) -> Array:
-            known = jnp.where(is_known[:, None], differences, 0)
-            return jnp.where(is_new[:, None], new[None], known)
 
-        points, steps = remember(state.points, point - state.point), remember(state.steps, step - state.step)
+def _mix_steps(state: AndersonState, point: Array, image: Array) -> tuple[Array, Array, AndersonState]:
+    # Remember the newest differences in place of the oldest
+    step, size = image - point, len(state.points)
+    places = jnp.arange(size, dtype=state.n_seen.dtype)
+    is_new = (places == state.n_seen % size) & (state.n_seen >= 0)
+    is_known = places < state.n_seen
 
-        # Propose the mixture of them whose step would be shortest
-        mixing = _least_squares(steps, step)
-        proposal = image - linalg.matmul(mixing, points + steps)
-        return proposal, state.n_seen >= 0, AndersonState(state.n_seen + 1, point, step, points, steps)
+    def remember(differences: Array, new: Array) -> Array:
+        known = jnp.where(is_known[:, None], differences, 0)
+        return jnp.where(is_new[:, None], new[None], known)
 
-    return Accelerator(
-        init, update, lambda state: state._replace(n_seen=jnp.full_like(state.n_seen, -1)), f"anderson({size})"
-    )
+    points, steps = remember(state.points, point - state.point), remember(state.steps, step - state.step)
+
+    # Propose the mixture of them whose step would be shortest
+    mixing = _least_squares(steps, step)
+    proposal = image - linalg.matmul(mixing, points + steps)
+    return proposal, state.n_seen >= 0, AndersonState(state.n_seen + 1, point, step, points, steps)
+
+
+def _reset_anderson(state: AndersonState) -> AndersonState:
+    return state._replace(n_seen=jnp.full_like(state.n_seen, -1))
 
 
 def _least_squares(rows: Array, target: Array) -> Array:

@@ -4,7 +4,7 @@ The accurate kernel whitens residuals; the natural one (:mod:`jaxgmm.steps.natur
 features that all components share, and is used where a bound on its rounding allows it.
 """
 
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -26,14 +26,8 @@ MANY_DENSITIES = 2**16
 ROWS_OF_CENTRE = 1024  # whose mean the natural kernel subtracts: any point within the data will do
 
 
-@cache  # the same function for the same size, so that nothing compiles twice
-def expect_in_chunks(chunk_size: int | None) -> Any:
-    """The E-step ``(prepared, observations, weights) -> Stats`` with that many rows in a chunk; None: by shapes."""
-    return partial(expect, chunk_size)
-
-
 def expect(chunk_size: int | None, prepared: Prepared, observations: Any, weights: Array) -> Stats:
-    """Expected sufficient statistics, by the kernel that suits the mixture."""
+    """Expected sufficient statistics, by the kernel that suits the mixture; without a chunk size it goes by shapes."""
     observations = as_observations(observations, n_features=len(prepared.centre))
     n_densities = len(weights) * len(prepared.offsets)
     if n_densities < MANY_DENSITIES or not natural.is_faster(prepared):

@@ -15,9 +15,10 @@ from ..covariance.ridge import Ridge, added, as_ridge, least_variances, without
 from ..mixture import coordinates, density, priors
 from ..mixture.density import Prepared
 from ..mixture.units import Scale, restore_params, standardise_params
+from ..static import Bound
 from ..types import GMMParams, Prior, Stats
 from .contract import Coordinates, Steps, all_sound, no_prior, rounded_nats
-from .expectation import expect_in_chunks
+from .expectation import expect
 from .expectation import rounding as roundings_of_a_row
 from .maximization import maximize, moments
 
@@ -63,7 +64,7 @@ def gaussian_steps(
     size = None if chunk_size is None else checks.as_integer(chunk_size, "chunk_size", 1)
     return Steps(
         prepare=Partial(prepare),
-        expect=Partial(expect_in_chunks(size)),
+        expect=Partial(Bound(expect, size)),
         maximize=Partial(_maximize, family, ridge, prior),
         log_prior=Partial(no_prior) if prior is None else Partial(_log_prior, prior),
         is_valid=Partial(density.is_resolved),

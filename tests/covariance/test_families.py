@@ -1,14 +1,29 @@
 """The union of several families: the M-step of the chosen one, and nothing that belongs to another."""
 
+import copy
+import pickle
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxgmm
+from jaxgmm.acceleration import anderson, momentum, squarem
 from jaxgmm.covariance.families import letters, one_of
+from jaxgmm.fitting.search import CRITERIA
+from jaxgmm.fitting.selection import Selection
 
 STORED_ALIKE = [["VEI", "EVI", "VVI"], ["VEE", "EVE", "VVE", "EEV", "VEV", "EVV", "VVV"]]
+
+
+def pickled(value):
+    return pickle.loads(pickle.dumps(value))
+
+
+def cloudpickled(value):
+    return pickle.loads(pytest.importorskip("cloudpickle").dumps(value))
 
 
 def families_of(names):
@@ -59,3 +74,21 @@ def test_families_that_are_stored_differently_have_no_common_structure():
     with pytest.raises(ValueError, match="expected spherical, diag stored alike for k = 3, d = 2"):
         union.structure(3, 2)
     assert union.structure(3, 1) == (3, 1)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickled, cloudpickled], ids=lambda copied: copied.__name__)
+def test_families_and_what_is_made_of_them_survive_a_copy(copied):
+    """What is static under jit comes back equal, with the same hash, so that nothing compiles again."""
+    table = np.array([[3.0, np.nan]])
+    result = jaxgmm.EMResult(None, jnp.float32(1), jnp.ones(3), 2, 0)
+    numbers = table, table, np.zeros((1, 2), int), np.zeros((1, 2), int)
+    selection = Selection("bic", (jaxgmm.FULL,), (1, 2), *numbers, {("full", 1): result})
+    accelerators = [momentum(), squarem(), anderson(3)]
+    for value in (*jaxgmm.FAMILIES, jaxgmm.get_family("E"), *accelerators, *CRITERIA.values(), selection):
+        other = copied(value)
+        assert other == value
+        assert hash(other) == hash(value)
+    assert anderson(3) != anderson(4)
+    assert replace(selection, table=table + 1) != selection
+    steps = jaxgmm.gaussian_steps(jaxgmm.get_family("VEV"), chunk_size=7)
+    assert jax.tree.structure(copied(steps)) == jax.tree.structure(steps)

@@ -1,4 +1,5 @@
 import csv
+import pickle
 from pathlib import Path
 
 import jax
@@ -40,6 +41,14 @@ def test_chooses_what_mclust_chooses(search):
     assert (selection.family.letters, selection.k) == winner[:2]
     assert -selection.table.min() == pytest.approx(winner[2], abs=0.05)
     assert selection.best.params.means.shape == (winner[1], DATA[data].shape[1])
+
+
+def test_a_search_comes_back_from_a_pickle(search):
+    _, selection = search
+    other = pickle.loads(pickle.dumps(selection))
+    assert other == selection
+    assert hash(other) == hash(selection)
+    assert other.ranking == selection.ranking
 
 
 @pytest.mark.parametrize("data", DATA)
