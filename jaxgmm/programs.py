@@ -6,8 +6,8 @@ Under a caller's ``jit``, ``vmap`` or ``grad`` a function is a part of the calle
 import inspect
 import threading
 from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -36,6 +36,12 @@ COMPONENTS = (1, 2, 4, 8, 12, 16)
 MOST_MAPS = 12_000
 MOST_PROGRAMS = 256
 
+# What a thread does not take over from the thread that starts it
+SETTINGS = (
+    "enable_x64", "disable_jit", "default_device", "default_matmul_precision", "numpy_dtype_promotion",
+    "numpy_rank_promotion", "debug_key_reuse",
+)  # fmt: skip
+
 Function = Callable[..., Any]
 R = TypeVar("R")
 
@@ -55,7 +61,8 @@ class Program:
         """The value of the function."""
         self.n_elements += sum(leaf.size for leaf in arguments)
         self.compile(*arguments)
-        return self.run(*arguments)
+        with nonfinite_allowed():
+            return self.run(*arguments)
 
     def compile(self, *arguments: Any) -> None:
         """Compile for arguments, or their shapes: the first time, and again when running fast has come to pay."""
@@ -65,7 +72,7 @@ class Program:
                 return
             run = jax.jit(partial(self.function), compiler_options=FAST_COMPILE if fast else None)
             before = n_memory_maps()
-            with progress.compiling(self.name):
+            with progress.compiling(self.name), nonfinite_allowed():
                 run.lower(*arguments).compile()
             self.run, self.compiles_fast, self.n_maps = run, fast, max(n_memory_maps() - before, 0)
 
@@ -148,13 +155,33 @@ def compile_ahead(function: Any, *arguments: Any) -> None:
         return
     chosen, leaves = function.find(*arguments)
     if chosen.compiles_fast is None:
-        with_x64 = jax.config.values["jax_enable_x64"]  # a setting of each thread
 
         def compile_it() -> None:
-            with suppress(Exception), jax.enable_x64(with_x64):  # the call itself will say what is wrong
+            with suppress(Exception):  # the call itself will say what is wrong
                 chosen.compile(*leaves)
 
-        threading.Thread(target=compile_it).start()
+        threading.Thread(target=with_callers_settings(compile_it)).start()
+
+
+def with_callers_settings(function: Callable[..., R]) -> Callable[..., R]:
+    """``function``, to run in another thread under this thread's settings of JAX."""
+    values = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
+
+    @wraps(function)
+    def call(*arguments: Any) -> R:
+        with ExitStack() as stack:
+            for name, value in values.items():
+                stack.enter_context(getattr(jax, name)(value))
+            return function(*arguments)
+
+    return call
+
+
+@contextmanager
+def nonfinite_allowed() -> Iterator[None]:
+    """Without ``jax_debug_nans`` and ``jax_debug_infs``: results mark by NaN and infinity what is not there."""
+    with jax.debug_nans(False), jax.debug_infs(False):
+        yield
 
 
 def is_eager(arguments: Any) -> bool:

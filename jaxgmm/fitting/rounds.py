@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from ..covariance.families import Family
+from ..programs import with_callers_settings
 from ..progress import Display
 from ..types import is_usable
 from .search import FamilyModels
@@ -19,7 +20,7 @@ def in_parallel(
     search: SearchOne, groups: list[list[Family]], labels: dict[Family, np.ndarray], display: Display | None
 ) -> dict[Family, FamilyModels]:
     """``search`` of every family, side by side; the first of each group compiles a program for the others."""
-    pool = ThreadPoolExecutor(os.cpu_count())
+    search, pool = with_callers_settings(search), ThreadPoolExecutor(os.cpu_count())
 
     def after(first: Future[FamilyModels], group: list[Family], which: int) -> FamilyModels:
         wait([first])  # it is running or done, as the pool takes tasks in turn

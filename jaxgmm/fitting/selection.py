@@ -107,18 +107,18 @@ def select(
 
     # Starts of both rounds
     n_first = -(-n_init // 2)
-    sample, labels = _partitions(key, x, weights, numbers, n_init)
-    fold_of = _folds(jax.random.fold_in(key, 3), len(x)) if criterion.is_held_out else jnp.zeros(len(x), int)
+    *start_keys, fold_key = jax.random.split(key, 4)
+    sample, labels = _partitions(start_keys, x, weights, numbers, n_init)
+    fold_of = _folds(fold_key, len(x)) if criterion.is_held_out else jnp.zeros(len(x), int)
     data = Data(x, weights, sample, jnp.ones(len(sample), bool), fold_of, ridge, tol, value)
     if rule in (None, default_prior) and criterion in CRITERIA.values():  # functions of the user's own may count rows
         data, labels = _padded(data, labels)
 
     def search(labels: np.ndarray, group: list[Family], which: int) -> FamilyModels:
         options = Search(numbers, tuple(group), max_iter, criterion, rule)
-        with jax.enable_x64(x.dtype == np.float64):  # a setting of the caller's thread alone
-            result: FamilyModels = search_family(data, jnp.asarray(labels), jnp.int32(which), options)
-            in_nats: FamilyModels = in_nats_of_weights(jax.device_get(result), unit)
-            return in_nats
+        result = search_family(data, jnp.asarray(labels), jnp.int32(which), options)
+        in_nats: FamilyModels = in_nats_of_weights(jax.device_get(result), unit)
+        return in_nats
 
     # First round, then from where the other families ended
     groups = _stored_alike(chosen, max(numbers), x.shape[1])
@@ -207,10 +207,10 @@ def _stored_alike(families: tuple[Family, ...], k: int, d: int) -> list[list[Fam
 
 
 def _partitions(
-    key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_starts: int
+    keys: Sequence[Array], x: Array, weights: Array, numbers: tuple[int, ...], n_starts: int
 ) -> tuple[Array, np.ndarray]:
     """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, n_starts, m)``, two from trees first."""
-    sample_key, seed_key = jax.random.split(key)
+    sample_key, seed_key, tree_key = keys
     sample = np.flatnonzero(np.asarray(weights) > 0)
     size = max(SAMPLE_ROWS, 32 * max(numbers))
     if len(sample) > size:
@@ -219,7 +219,6 @@ def _partitions(
     rows = (np.asarray(x)[sample] - units.shift) / units.scale
     padded, row_weights = pad_rows((jnp.asarray(rows), jnp.asarray(np.asarray(weights)[sample])))
     random = nested_partitions(seed_key, padded, row_weights, numbers, max(n_starts - 2, 0))  # in the background
-    tree_key = jax.random.fold_in(key, 2)  # a third key, which leaves the two of the split as they are
     seed = int(jax.random.bits(tree_key, dtype=jnp.uint32))
     trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers, seed)
     of_rows = np.asarray(random)[:, :, : len(rows)]

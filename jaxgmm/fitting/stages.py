@@ -145,7 +145,8 @@ def _from_start(tol: Array, problem: StandardProblem, start: Any, options: Optio
 
 @program("size", "options")
 def _draw_sample(key: Array, problem: StandardProblem, size: int, options: Options) -> StandardProblem:
-    return sample_rows(jax.random.split(key, options.n_init + 1)[options.n_init], problem, size)
+    keys = jax.random.split(jax.random.clone(key), options.n_init + 1)  # the starts take the others
+    return sample_rows(keys[options.n_init], problem, size)
 
 
 @program("options")
