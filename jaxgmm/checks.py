@@ -128,6 +128,15 @@ def mixture_of(params: Any) -> GMMParams:
     return params.mixture if isinstance(params, NoisyGMMParams) else params
 
 
+def proportions(params: Any, name: str = "params") -> None:
+    """Raise where mixing weights are no proportions, but for rounding; no density of theirs would integrate to one."""
+    weights = mixture_of(params).weights
+    if is_concrete(weights) and ((np.asarray(weights) < 0).any() or abs(np.asarray(weights, float).sum() - 1) > 1e-3):
+        raise ValueError(
+            f"{name}.weights: expected values >= 0 that sum to one, got {np.asarray(weights)}: divide them by their sum"
+        )
+
+
 def as_noise(noise: Any, n_features: int) -> Noise:
     """``noise`` as float arrays, a region of so many features."""
     if not isinstance(noise, Noise):
@@ -264,8 +273,7 @@ def start_values(start: Any, n_components: int, positive_definite: Array) -> Non
     for field, value in zip(GMMParams._fields, start, strict=True):
         if not np.isfinite(value).all():
             raise ValueError(f"start.{field}: expected finite values, got {np.asarray(value)}")
-    if (np.asarray(start.weights) < 0).any() or abs(float(start.weights.sum()) - 1) > 1e-3:
-        raise ValueError(f"start.weights: expected values >= 0 that sum to one, got {np.asarray(start.weights)}")
+    proportions(start, "start")
     bad = np.flatnonzero(~np.asarray(positive_definite))
     if bad.size:
         raise ValueError(

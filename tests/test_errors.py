@@ -1,5 +1,7 @@
 """Bad input: an error that names the argument, what was expected and what came."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,7 @@ from problems import blobs
 
 import jaxgmm
 from jaxgmm import GMMParams
+from jaxgmm.sklearn import to_sklearn
 
 X = blobs(30).astype(np.float32)
 KEY = jax.random.key(0)
@@ -156,6 +159,20 @@ BAD_CALLS = {
         ValueError,
         r"params.weights: expected shape \(2,\)",
     ),
+    **{
+        f"proportions in {name}": (
+            partial(call, START._replace(weights=np.array([0.33, 0.33]))),
+            ValueError,
+            r"params.weights: .* sum to one, got \[0.33 0.33\]: divide them by their sum",
+        )
+        for name, call in {
+            "log_prob": lambda params: jaxgmm.log_prob(params, X),
+            "score": lambda params: jaxgmm.score(params, X),
+            "bic": lambda params: jaxgmm.bic(params, X),
+            "sample": lambda params: jaxgmm.sample(KEY, params, 5),
+            "to_sklearn": to_sklearn,
+        }.items()
+    },
     "covariances": (
         lambda: jaxgmm.sample(KEY, START._replace(covariances=np.ones((3, 2))), 5),
         ValueError,

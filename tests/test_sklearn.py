@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 import jaxgmm
 from jaxgmm.sklearn import GaussianMixture, from_sklearn, to_sklearn
+from jaxgmm.sklearn.estimator import FITTED
 
 X = p.FAITHFUL[:200]  # a size and shape that most tests here, and scikit-learn's own, share a program for
 START = {
@@ -218,6 +219,21 @@ def test_mixtures_go_to_scikit_learn_and_back(covariance_type, x64):
 def test_a_diagonal_that_components_share_is_repeated(x64):
     params = jaxgmm.GMMParams(jnp.array([0.5, 0.5]), jnp.array([[2.0, 55.0], [4.3, 80.0]]), jnp.array([[0.2, 30.0]]))
     np.testing.assert_allclose(to_sklearn(params).score_samples(X), jaxgmm.log_prob(params, X), rtol=1e-12)
+
+
+def test_weights_off_the_simplex_by_rounding_draw_rows():
+    """Ten float32 tenths sum to more than one, and numpy refuses to draw by them."""
+    weights = np.append(np.full(10, 0.1, np.float32), np.float32(0))
+    assert weights.astype(float).sum() > 1
+    means = np.arange(11, dtype=np.float32)[:, None]
+    model = GaussianMixture(11, covariance_type="spherical", random_state=0)
+    fitted = to_sklearn(jaxgmm.GMMParams(weights, means, np.ones((11, 1), np.float32)), random_state=0)
+    model.__dict__.update({name: getattr(fitted, name) for name in FITTED})
+    model.weights_ = weights  # as a fit in float32 leaves them
+    for each in (model, fitted):
+        counts = np.bincount(each.sample(1000)[1], minlength=11)
+        assert abs(counts[:10] - 100).max() < 38  # four standard deviations
+        assert counts[10] == 0
 
 
 def test_what_cannot_be_converted_is_named(fitted):

@@ -93,7 +93,7 @@ def score(params: ParamsOrResult, x: ArrayLike, weights: ArrayLike | None = None
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together, or weights are negative or all zero.
+        ValueError: if shapes do not fit together, weights are negative or all zero, or mixing weights no proportions.
 
     Example:
         >>> import jax.numpy as jnp
@@ -123,7 +123,7 @@ def aic(
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together, or weights are negative or all zero.
+        ValueError: if shapes do not fit together, weights are negative or all zero, or mixing weights no proportions.
 
     Example:
         >>> import jax.numpy as jnp
@@ -157,7 +157,7 @@ def bic(
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together, or weights are negative or all zero.
+        ValueError: if shapes do not fit together, weights are negative or all zero, or mixing weights no proportions.
 
     Example:
         >>> import jax.numpy as jnp
@@ -192,7 +192,7 @@ def icl(
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together, or weights are negative or all zero.
+        ValueError: if shapes do not fit together, weights are negative or all zero, or mixing weights no proportions.
 
     Example:
         >>> import jax.numpy as jnp

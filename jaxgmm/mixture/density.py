@@ -165,6 +165,7 @@ def posterior(shares: Array, joint: Array) -> Array:
 def _of_rows(function: Callable[[Params, Array], Array], params: ParamsOrResult, x: ArrayLike) -> Array:
     """``function`` of parameters and rows, checked; its program serves data sets of about as many rows."""
     mixture, rows, _ = checks.arguments(params, x)
+    checks.proportions(mixture)
     return first_rows(function(mixture, pad_rows(rows)), len(rows))
 
 
@@ -182,7 +183,7 @@ def joint_log_prob(params: ParamsOrResult, x: ArrayLike) -> Array:
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or mixing weights do not sum to one.
 
     Example:
         >>> import jax.numpy as jnp
@@ -212,7 +213,7 @@ def log_prob(params: ParamsOrResult, x: ArrayLike) -> Array:
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or mixing weights do not sum to one.
 
     Example:
         >>> import jax.numpy as jnp
@@ -241,7 +242,7 @@ def responsibilities(params: ParamsOrResult, x: ArrayLike) -> Array:
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or mixing weights do not sum to one.
 
     Example:
         >>> import jax.numpy as jnp
@@ -269,7 +270,7 @@ def predict(params: ParamsOrResult, x: ArrayLike) -> Array:
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or mixing weights do not sum to one.
 
     Example:
         >>> import jax.numpy as jnp

@@ -30,7 +30,7 @@ def sample(key: Array, params: ParamsOrResult, n: int) -> tuple[Array, Array]:
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together or ``n`` is negative.
+        ValueError: if shapes do not fit together ``n`` is negative, or weights do not sum to one.
 
     Example:
         >>> import jax
@@ -41,6 +41,7 @@ def sample(key: Array, params: ParamsOrResult, n: int) -> tuple[Array, Array]:
         ((3, 1), (3,))
     """
     key, params = checks.as_key(key), checks.as_params(params)
+    checks.proportions(params)
     dtype = jnp.result_type(*checks.mixture_of(params))
     return _sample(key, jax.tree.map(lambda leaf: leaf.astype(dtype), params), checks.as_integer(n, "n", 0))
 

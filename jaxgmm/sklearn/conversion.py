@@ -62,7 +62,8 @@ def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
 
     Raises:
         TypeError: if ``params`` are no :class:`jaxgmm.GMMParams`, or have a noise component.
-        ValueError: if shapes do not fit together, or a covariance is not positive definite.
+        ValueError: if shapes do not fit together, mixing weights do not sum to one, or a covariance is not positive
+            definite.
 
     Example:
         >>> params = GMMParams(jnp.array([0.5, 0.5]), jnp.array([[0.0], [4.0]]), jnp.ones((2, 1, 1)))
@@ -70,6 +71,7 @@ def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
         [0, 1]
     """
     params = checks.as_params(params)
+    checks.proportions(params)
     if isinstance(params, NoisyGMMParams):
         raise TypeError("params: expected GMMParams without a noise component, which scikit-learn does not have")
     (k, d), shape = params.means.shape, params.covariances.shape
@@ -77,6 +79,7 @@ def to_sklearn(params: GMMParams, **arguments: Any) -> mixture.GaussianMixture:
     of_diagonals = "diag" if shape[-1] == d else "spherical"
     inverse = linalg.factorize(params.covariances, d).inverse
     model = as_estimator(params, inverse, of_matrices if len(shape) == 3 else of_diagonals, **arguments)
+    model.weights_ = normalised(model.weights_)
     model.n_features_in_, model.n_iter_, model.converged_ = d, 0, True
     model.lower_bound_, model.lower_bounds_ = -np.inf, []
     return model
@@ -93,6 +96,12 @@ def refuse_misread(X: Any, sample_weight: Any = None) -> None:
         where = f"row {row}, column {column_names(X)[feature]!r}"
         raise ValueError(f"X: expected finite values, got {rows[row, feature]} at {where}")
     refuse_lost(sample_weight, "sample_weight")
+
+
+def normalised(weights: np.ndarray) -> np.ndarray:
+    """Mixing weights in float64, where those of float32 may sum to more than one, by which numpy does not draw."""
+    exact = weights.astype(np.float64)
+    return exact if abs(exact.sum() - 1) < 1e-12 else exact / exact.sum()
 
 
 def type_of(family: Family) -> str:

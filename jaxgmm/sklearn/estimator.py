@@ -30,7 +30,7 @@ from ..mixture.units import in_unit, standardise_params
 from ..programs import pad_rows, padded_length, program
 from ..steps.maximization import from_responsibilities
 from ..types import FitResult, GMMParams, Status, describe
-from .conversion import as_estimator, as_stored, from_sklearn, refuse_misread, type_of
+from .conversion import as_estimator, as_stored, from_sklearn, normalised, refuse_misread, type_of
 
 TYPES = ("full", "tied", "diag", "spherical")  # of scikit-learn
 TOL_SHARE = 0.1  # of tol: scikit-learn compares tol with the last gain, jaxgmm with the whole remaining gain
@@ -235,6 +235,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         shape = type_of(get_family(self.covariance_type))
         fitted = mixture.GaussianMixture(self.n_components, covariance_type=shape, random_state=self.random_state)
         fitted.__dict__.update({name: getattr(self, name) for name in FITTED})
+        fitted.weights_ = normalised(fitted.weights_)
         return fitted.sample(n_samples)
 
     def _n_parameters(self) -> int:

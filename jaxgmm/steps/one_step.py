@@ -57,7 +57,7 @@ def e_step(
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together, or ``chunk_size`` < 1.
+        ValueError: if shapes do not fit together, ``chunk_size`` < 1, or mixing weights do not sum to one.
 
     Example:
         >>> import jax.numpy as jnp
@@ -69,6 +69,7 @@ def e_step(
         Dempster, Laird & Rubin (1977), Maximum likelihood from incomplete data via the EM algorithm.
     """
     params, rows, row_weights = checks.arguments(params, x, weights)
+    checks.proportions(params)
     size = None if chunk_size is None else checks.as_integer(chunk_size, "chunk_size", 1)
     rows, row_weights = pad_rows((rows, row_weights))
     return _e_step(params, rows, row_weights, size)
