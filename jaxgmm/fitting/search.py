@@ -25,7 +25,6 @@ from .restarts import Rules, successive_halving
 from .standard import StandardProblem, gaussian_task, restore, standard_problem
 from .starts import complete_starts
 
-N_FOLDS = 10
 N_LANES = 12  # fill the vector units; more would wait for each other
 RULES = Rules(first=10, keep=3, n_lanes=N_LANES, trusted=1)  # from mclust's partition, the first, EM goes to the end
 
@@ -89,7 +88,7 @@ class Data(NamedTuple):
     weights: Array  # (n,)
     sample: Array  # (m,) indices of rows that starts are made from
     is_sampled: Array  # (m,) bool, false for padding
-    fold_of: Array  # (n,) int
+    held_out: Array  # (n, folds) weight; no folds where nothing is held out
     ridge: Array  # ()
     tol: Array  # ()
     prior: Prior | None  # the same for all models
@@ -180,17 +179,15 @@ def _terms(data: Data, search: Search, fit: Callable[[Array], tuple[FitResult, A
     """What the criterion asks of each model beside its likelihood, ``(K,)``."""
     weights, criterion = data.weights, search.criterion
 
-    def held_out(fold: Array) -> Array:
-        is_held = data.fold_of == fold
-        result = fit(jnp.where(is_held, 0, weights))[0].best
+    def of_fold(held_out: Array) -> Array:
+        result = fit(weights - held_out)[0].best
         log_likelihood = lax.map(
-            lambda params: jnp.where(is_held & (weights > 0), weights * log_prob(params, data.x), 0).sum(),
-            result.params,
+            lambda params: jnp.where(held_out > 0, held_out * log_prob(params, data.x), 0).sum(), result.params
         )
         return jnp.where(is_usable(result.status), log_likelihood, jnp.nan)
 
     if criterion.is_held_out:
-        return lax.map(held_out, jnp.arange(N_FOLDS)).sum(0)
+        return lax.map(of_fold, data.held_out.T).sum(0)
     if criterion.term is not None:
         return lax.map(lambda params: criterion.term(params, data.x, weights), best.params)
     return jnp.zeros_like(best.log_likelihood)

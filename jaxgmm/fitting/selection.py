@@ -25,9 +25,11 @@ from .criteria import parameter_count
 from .offsets import centred, moved_back, prior_about, warn_of_rounded
 from .ranking import Selection as Selection
 from .rounds import better_of, in_parallel, where_others_ended
-from .search import CRITERIA, N_FOLDS, Criterion, Data, FamilyModels, PriorRule, Search, search_family
+from .search import CRITERIA, Criterion, Data, FamilyModels, PriorRule, Search, search_family
 from .standard import in_nats_of_weights
 from .starts import SAMPLE_ROWS
+
+N_FOLDS = 10
 
 
 def select(
@@ -61,7 +63,7 @@ def select(
         weights: ``(n,)`` row weights >= 0; default one each.
         families: covariance families, or their names; default all fourteen, or the two that one feature has.
         criterion: ``"bic"``, ``"icl"``, ``"aic"``, or ``"cv"``: minus twice the log-likelihood of rows held out, over
-            ten folds; or a :class:`Criterion`.
+            ten folds, which divide the counts of rows with integer weights; or a :class:`Criterion`.
         n_init: number of restarts of each model. The first two are from hierarchical clustering.
         ridge: see :func:`jaxgmm.fit`.
         prior: a :class:`jaxgmm.Prior` for all models, or a rule ``(x, n_components, weights, family=) -> Prior``, such
@@ -109,8 +111,8 @@ def select(
     n_first = -(-n_init // 2)
     *start_keys, fold_key = jax.random.split(key, 4)
     sample, labels = _partitions(start_keys, x, weights, numbers, n_init)
-    fold_of = _folds(fold_key, len(x)) if criterion.is_held_out else jnp.zeros(len(x), int)
-    data = Data(x, weights, sample, jnp.ones(len(sample), bool), fold_of, ridge, tol, value)
+    held_out = _folds(fold_key, weights) if criterion.is_held_out else jnp.zeros((len(x), 0), x.dtype)
+    data = Data(x, weights, sample, jnp.ones(len(sample), bool), held_out, ridge, tol, value)
     if rule in (None, default_prior) and criterion in CRITERIA.values():  # functions of the user's own may count rows
         data, labels = _padded(data, labels)
 
@@ -134,17 +136,23 @@ def select(
     return _usable(to_selection(models), reference, names)
 
 
-def _folds(key: Array, n: int) -> Array:
-    """Which fold each row is held out in, ``(n,)``."""
-    return jax.random.permutation(key, jnp.arange(n) % N_FOLDS)
+def _folds(key: Array, weights: Array) -> Array:
+    """The weight of each row that each fold holds out, ``(n, folds)``: part of a count, all of what is no count."""
+    counts = np.asarray(weights)
+    if (counts <= 1).all() or (counts % 1).any():
+        fold_of = jax.random.permutation(key, jnp.arange(len(weights)) % N_FOLDS)
+        return jnp.where(fold_of[:, None] == jnp.arange(N_FOLDS)[None], weights[:, None], 0)
+    generator = np.random.default_rng(int(jax.random.bits(key, dtype=jnp.uint32)))
+    held_out = generator.multinomial(counts.astype(np.int64), np.full(N_FOLDS, 1 / N_FOLDS))
+    return jnp.asarray(held_out, weights.dtype)
 
 
 def _padded(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
     """Rows and a sample of them, and labels of the sample, padded so that searches share programs."""
-    x, weights, fold_of = pad_rows((data.x, data.weights, data.fold_of))
+    x, weights, held_out = pad_rows((data.x, data.weights, data.held_out))
     sample, is_sampled = pad_rows((data.sample, data.is_sampled))
     labels = np.pad(labels, ((0, 0), (0, 0), (0, len(sample) - len(data.sample))))
-    return data._replace(x=x, weights=weights, fold_of=fold_of, sample=sample, is_sampled=is_sampled), labels
+    return data._replace(x=x, weights=weights, held_out=held_out, sample=sample, is_sampled=is_sampled), labels
 
 
 def _usable(selection: Selection, reference: np.ndarray | None, names: FeatureNames | None) -> Selection:

@@ -128,6 +128,20 @@ def test_weights_are_repetition_and_deletion(x64):
     np.testing.assert_allclose(weighted.table, repeated.table, atol=0.02)
 
 
+def test_cross_validation_holds_out_counts(x64):
+    """By counts of a histogram as by its values, up to which of them are held out together."""
+    middles = np.arange(-20, 20.0) + 0.5
+    density = np.exp(-((middles + 5) ** 2) / 8) / 5.013 + np.exp(-((middles - 5) ** 2) / 18) / 7.520
+    counts = np.round(200 * density).astype(int)
+    arguments = {"n_components": [1, 2, 3], "families": ["V"], "criterion": "cv", "n_init": 4}
+    weighted = jaxgmm.select(KEY, middles, weights=counts, **arguments)
+    repeated = jaxgmm.select(KEY, np.repeat(middles, counts), **arguments)
+    assert weighted.k == repeated.k == 2
+    np.testing.assert_allclose(weighted.table, repeated.table, atol=20)  # with whole bins held out 50 and more
+    held_out = -2 * float(counts @ np.asarray(jaxgmm.log_prob(weighted.results["V", 2].params, middles)))
+    assert held_out < weighted.table[0, 1] < held_out + 30
+
+
 def test_one_feature_has_two_families(x64):
     selection = jaxgmm.select(KEY, FAITHFUL[:, 1], [1, 2], n_init=6)
     assert [family.name for family in selection.families] == ["E", "V"]
