@@ -33,11 +33,11 @@ def parameters_of(fitted: Any) -> Any:
         return fitted
     status = known_status(fitted.status)
     if isinstance(status, Status) and not status.is_usable:
-        warnings.warn(f"these are parameters of a fit that failed. {status}", stacklevel=_levels_to_the_caller())
+        warnings.warn(f"these are parameters of a fit that failed. {status}", stacklevel=levels_to_the_caller())
     return fitted.params
 
 
-def _levels_to_the_caller() -> int:
+def levels_to_the_caller() -> int:
     """How many calls up, from the function that asks, somebody called this package."""
     frame, levels = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals["__name__"].startswith("jaxgmm."):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import Family, as_family, family_by_shape, get_family
-from ..fitted import ParamsOrResult, parameters_of
+from ..fitted import ParamsOrResult, levels_to_the_caller, parameters_of
 from ..mixture.density import log_certainty
 from ..steps.one_step import e_step
 from ..types import GMMParams, NoisyGMMParams
@@ -72,6 +74,23 @@ def bic_from(count: Any, log_likelihood: Any, log_n: Any) -> Any:
     return count * log_n - 2 * log_likelihood
 
 
+def warn_unless_counts(weights: Any) -> None:
+    """Warn of row weights that are neither counts nor one on average, so that their sum is no number of observations.
+
+    Twice such weights are twice the evidence to a criterion, and shares, whose sum is one, make parameters free of charge.
+    """
+    if weights is None or not checks.is_concrete(weights):
+        return
+    values = np.asarray(weights, np.float64)
+    total, n = values.sum(), np.count_nonzero(values)
+    if (values % 1 != 0).any() and abs(total - n) > 1e-3 * n:
+        warnings.warn(
+            f"weights: expected counts, or one on average, as criteria take their sum for the number of observations; "
+            f"got {n} rows with a sum of {total:.6g}. Unless that counts them, pass weights * {n} / weights.sum()",
+            stacklevel=levels_to_the_caller(),
+        )
+
+
 def total_log_certainty(params: GMMParams | NoisyGMMParams, x: Array, weights: Array) -> Array:
     """``sum_i w_i log max_j r_ij``, ``()`` in nats: zero where every row surely belongs to one component."""
     certainty = log_certainty(params, x)
@@ -115,7 +134,8 @@ def aic(
     Args:
         params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
-        weights: ``(n,)`` row weights >= 0, counted as repetitions; default one each.
+        weights: ``(n,)`` row weights >= 0, counted as repetitions, with a warning where they are neither counts nor one
+            on average; default one each.
         family: see :func:`n_parameters`.
 
     Returns:
@@ -136,6 +156,7 @@ def aic(
     """
     family, params = _family_of(params, family), parameters_of(params)
     checks.weight_values(checks.as_row_weights(weights, checks.as_rows(x)))
+    warn_unless_counts(weights)
     return aic_from(n_parameters(params, family), e_step(params, x, weights).log_likelihood)
 
 
@@ -149,7 +170,8 @@ def bic(
     Args:
         params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
-        weights: ``(n,)`` row weights >= 0, counted as repetitions; default one each.
+        weights: ``(n,)`` row weights >= 0, counted as repetitions, with a warning where they are neither counts nor one
+            on average; default one each.
         family: see :func:`n_parameters`.
 
     Returns:
@@ -170,7 +192,9 @@ def bic(
     """
     family, params = _family_of(params, family), parameters_of(params)
     log_likelihood = e_step(params, x, weights).log_likelihood
-    log_n = jnp.log(_total_weight(x, weights, log_likelihood))
+    total_weight = _total_weight(x, weights, log_likelihood)
+    warn_unless_counts(weights)
+    log_n = jnp.log(total_weight)
     return bic_from(n_parameters(params, family), log_likelihood, log_n)
 
 
@@ -184,7 +208,8 @@ def icl(
     Args:
         params: the mixture, k components in d features, or a result that holds one.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
-        weights: ``(n,)`` row weights >= 0, counted as repetitions; default one each.
+        weights: ``(n,)`` row weights >= 0, counted as repetitions, with a warning where they are neither counts nor one
+            on average; default one each.
         family: see :func:`n_parameters`.
 
     Returns:

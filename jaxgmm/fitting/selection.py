@@ -21,7 +21,7 @@ from ..programs import pad_rows
 from ..progress import show
 from ..seeding import hierarchy, nested_partitions
 from ..types import EMResult, FeatureNames, FitError, GMMParams, Prior, describe, is_usable
-from .criteria import parameter_count
+from .criteria import parameter_count, warn_unless_counts
 from .offsets import centred, moved_back, prior_about, warn_of_rounded
 from .ranking import Selection as Selection
 from .rounds import better_of, in_parallel, where_others_ended
@@ -60,7 +60,8 @@ def select(
         key: a JAX random key, or a seed.
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1, or :class:`jaxgmm.Observations`.
         n_components: numbers of components.
-        weights: ``(n,)`` row weights >= 0; default one each.
+        weights: ``(n,)`` row weights >= 0, counted as repetitions, with a warning where they are neither counts nor one
+            on average, so that their sum is no number of observations; default one each.
         families: covariance families, or their names; default all fourteen, or the two that one feature has.
         criterion: ``"bic"``, ``"icl"``, ``"aic"``, or ``"cv"``: minus twice the log-likelihood of rows held out, over
             ten folds, which divide the counts of rows with integer weights; or a :class:`Criterion`.
@@ -99,6 +100,8 @@ def select(
     x, weights, reference = centred(x, weights, names or (), prior)
     weights, unit = in_unit(weights) if prior is None and criterion in CRITERIA.values() else (weights, 1.0)
     total_weight = float(weights.sum()) * unit
+    if not criterion.is_held_out:
+        warn_unless_counts(np.asarray(weights, np.float64) * unit)
     numbers = _numbers(n_components)
     checks.enough_rows(x, weights, max(numbers), least=2)
     chosen = _families(families, x.shape[1])

@@ -86,6 +86,22 @@ def test_weights_count_as_repetition(dtype):
         assert weighted == pytest.approx(float(criterion(params, repeated)), rel=50 * eps(dtype))
 
 
+@pytest.mark.parametrize("criterion", [jaxgmm.aic, jaxgmm.bic, jaxgmm.icl], ids=lambda criterion: criterion.__name__)
+def test_weights_that_are_no_counts_are_named(criterion):
+    """The number of observations is the sum of the weights: for shares one, whose logarithm charges nothing."""
+    x = FAITHFUL.astype(np.float32)
+    n = len(x)
+    params = jaxgmm.seeding.from_labels(x, np.digitize(x[:, 0], [3.0]), 2)
+    relative = np.random.default_rng(0).dirichlet(np.ones(n)).astype(np.float32)
+    for weights, total in ((relative, 1), (1000 * relative, 1000)):
+        with pytest.warns(UserWarning, match=rf"sum of {total}. Unless .* pass weights \* {n} / weights.sum") as caught:
+            criterion(params, x, weights)
+        assert caught[0].filename == __file__
+    expected = float(criterion(params, x, relative * n / relative.sum()))  # warnings are errors here
+    criterion(params, x, np.arange(n) % 3)
+    assert float(jax.jit(criterion)(params, x, 1000 * relative)) > 3 * expected  # what is traced is not looked at
+
+
 def test_composes_with_jit_and_grad(x64):
     params = jaxgmm.seeding.from_labels(FAITHFUL, np.digitize(FAITHFUL[:, 0], [3.0]), 2)
     for criterion in (jaxgmm.score, jaxgmm.aic, jaxgmm.bic, jaxgmm.icl):

@@ -128,6 +128,15 @@ def test_weights_are_repetition_and_deletion(x64):
     np.testing.assert_allclose(weighted.table, repeated.table, atol=0.02)
 
 
+def test_weights_that_are_no_counts_are_named(x64):
+    arguments = {"n_components": [1, 2], "families": ["VVV"], "n_init": 1}
+    with pytest.warns(UserWarning, match="weights: expected counts, .* got 272 rows with a sum of 1. Unless"):
+        shares = jaxgmm.select(KEY, FAITHFUL, weights=np.full(272, 1 / 272), **arguments)
+    ones = jaxgmm.select(KEY, FAITHFUL, weights=272 * np.full(272, 1 / 272), **arguments)  # warnings are errors here
+    np.testing.assert_allclose(272 * shares.log_likelihoods, ones.log_likelihoods, rtol=1e-6)
+    assert shares.best.total_weight == pytest.approx(1)
+
+
 def test_cross_validation_holds_out_counts(x64):
     """By counts of a histogram as by its values, up to which of them are held out together."""
     middles = np.arange(-20, 20.0) + 0.5
