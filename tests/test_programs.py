@@ -92,7 +92,7 @@ def test_what_a_fit_does_on_a_sample_serves_all_large_data():
         jaxgmm.fit(KEY, rows(n), 2, n_init=2)
     names = [program.name for program in programs.PROGRAMS.kept.values()]
     assert names.count("draw_starts") == names.count("run_briefly") == 1
-    assert names.count("compete_on_all_rows") == 2
+    assert names.count("compete") == 2
 
 
 def test_few_programs_are_kept_and_the_others_are_freed(monkeypatch):

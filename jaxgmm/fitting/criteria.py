@@ -77,7 +77,7 @@ def bic_from(count: Any, log_likelihood: Any, log_n: Any) -> Any:
 def warn_unless_counts(weights: Any) -> None:
     """Warn of row weights that are neither counts nor one on average, so that their sum is no number of observations.
 
-    Twice such weights are twice the evidence to a criterion, and shares, whose sum is one, make parameters free of charge.
+    Twice such weights are twice the evidence to a criterion, and to shares, whose sum is one, parameters cost nothing.
     """
     if weights is None or not checks.is_concrete(weights):
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -98,10 +99,7 @@ def select(
     # Arguments
     key, names, criterion = checks.as_key(key), feature_names_of(x), _criterion(criterion)
     x, weights, reference = centred(x, weights, names or (), prior)
-    weights, unit = in_unit(weights) if prior is None and criterion in CRITERIA.values() else (weights, 1.0)
-    total_weight = float(weights.sum()) * unit
-    if not criterion.is_held_out:
-        warn_unless_counts(np.asarray(weights, np.float64) * unit)
+    weights, unit, total_weight = _in_unit(weights, criterion, prior)
     numbers = _numbers(n_components)
     checks.enough_rows(x, weights, max(numbers), least=2)
     chosen = _families(families, x.shape[1])
@@ -137,6 +135,14 @@ def select(
             further = in_parallel(search, groups, starts, display)
             models = {family: better_of(models[family], further[family]) for family in chosen}
     return _usable(to_selection(models), reference, names)
+
+
+def _in_unit(weights: Array, criterion: Criterion, prior: Any) -> tuple[Array, float, float]:
+    """Row weights in a unit in which sums do not overflow, that unit, and the sum of the weights themselves."""
+    weights, unit = in_unit(weights) if prior is None and criterion in CRITERIA.values() else (weights, 1.0)
+    if not criterion.is_held_out:
+        warn_unless_counts(np.asarray(weights, np.float64) * unit)
+    return weights, unit, float(weights.sum()) * unit
 
 
 def _folds(key: Array, weights: Array) -> Array:
