@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from problems import FAMILIES, blobs, eps, oracle_joint, oracle_m_step, random_params
 from scipy.spatial import ConvexHull
@@ -275,6 +276,10 @@ def test_composes_with_jit_vmap_and_grad(x64):
     ("call", "message"),
     [
         (lambda x: jaxgmm.box_noise(np.c_[x, np.ones(len(x))]), "x: expected finite rows that differ in every feature"),
+        (lambda x: jaxgmm.box_noise(np.c_[x, np.ones(len(x))]), r"got feature 2 from 1.0 to 1.0 in float64: leave it"),
+        (lambda x: jaxgmm.box_noise(pd.DataFrame({"a": x[:, 0], "b": 1.0})), "got column 'b' from 1.0 to 1.0"),
+        (lambda x: jaxgmm.hull_noise(np.r_[x, [[np.nan, 1]]]), r"expected finite values, got \[nan  1.\] at row 300"),
+        (lambda x: jaxgmm.hull_noise(np.c_[x, x, x, x] ** np.arange(1, 9)), "expected at most 7 features, got 8"),
         (lambda x: jaxgmm.hull_noise(np.c_[x[:, 0], 2 * x[:, 0]]), "x: expected rows that span a volume"),
         (lambda x: jaxgmm.with_noise(random_params(jaxgmm.FULL), jaxgmm.box_noise(x), 1.5), "weight: expected a share"),
         (lambda x: jaxgmm.with_noise(random_params(jaxgmm.FULL, d=3), jaxgmm.box_noise(x)), "noise: expected a region"),
@@ -283,6 +288,14 @@ def test_composes_with_jit_vmap_and_grad(x64):
 def test_bad_regions_are_named(call, message, x64):
     with pytest.raises(ValueError, match=message):
         call(blobs())
+
+
+def test_rows_of_no_region_are_named():
+    for region in (jaxgmm.box_noise, jaxgmm.hull_noise):
+        with pytest.raises(TypeError, match="x: expected"):
+            region(["a", "b"])
+    with pytest.raises(TypeError, match=r"x: expected rows whose values are known, .* outside of jit"):
+        jax.jit(jaxgmm.hull_noise)(blobs())
 
 
 def test_fits_with_noise_under_vmap_are_those_of_one_at_a_time():
