@@ -1,4 +1,4 @@
-"""Gaussian mixture models fitted by EM: pure functions over immutable values, in JAX."""
+"""Gaussian mixture models fitted by EM, in JAX: clusters, densities, and a reason why each fit stopped."""
 
 __version__ = "0.1.0"  # first: what is written to files says it
 

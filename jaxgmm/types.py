@@ -1,4 +1,4 @@
-"""The values that jaxgmm passes around: immutable, array-valued, valid pytrees."""
+"""The values that jaxgmm passes around: tuples of arrays, which go through ``jit``, ``vmap`` and ``grad`` as one."""
 
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class NoisyGMMParams(NamedTuple):
 
 @printed
 class Observations(NamedTuple):
-    """What is known of each row; every leaf has the rows in front, so that chunks and devices cut them together.
+    """What is known of each row; the first axis of every array counts rows, so that chunks cut all of them together.
 
     Functions take it in place of ``x``. Only ``x`` is used so far; the other fields are named for what is to come.
     """

@@ -25,7 +25,7 @@ class SavedFit(NamedTuple):
     params: Any  #: GMMParams or NoisyGMMParams of numpy arrays, in the features' own units
     family: str  #: name of the covariance family
     feature_names: tuple[str, ...]  #: d names
-    criteria: Mapping[str, float] = MappingProxyType({})  #: log_likelihood in nats; aic, bic, ... in doubled nats
+    criteria: Mapping[str, float] = MappingProxyType({})  #: log_likelihood in nats; aic, bic, ... in half nats
     status: Status | None = None  #: why the fit stopped
     n_iter: int | None = None  #: iterations of the fit
     standardisation: Scale | None = None  #: units that the fit computed in, where known, not those of params

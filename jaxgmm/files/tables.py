@@ -85,23 +85,23 @@ def read_columns(
     ignore: Sequence[str] = (),
     drop_missing: bool = False,
 ) -> Table:
-    r"""Read columns of a table, and say how: :func:`read_table` for programs.
+    r"""Read columns of a table, and say how: :func:`jaxgmm.read_table` for programs.
 
     Args:
-        path: as in :func:`read_table`.
+        path: as in :func:`jaxgmm.read_table`.
         columns: names, or a function that is called once with the names of all columns of numbers, and returns those
             to read, in their order; default all.
         layout: how a text file is laid out, where that is not to be guessed.
-        ignore: as in :func:`read_table`.
-        drop_missing: as in :func:`read_table`.
+        ignore: as in :func:`jaxgmm.read_table`.
+        drop_missing: as in :func:`jaxgmm.read_table`.
 
     Returns:
-        The :class:`Table`.
+        The ``Table``.
 
     Raises:
-        OSError: as in :func:`read_table`.
-        ValueError: as in :func:`read_table`.
-        ModuleNotFoundError: as in :func:`read_table`.
+        OSError: as in :func:`jaxgmm.read_table`.
+        ValueError: as in :func:`jaxgmm.read_table`.
+        ModuleNotFoundError: as in :func:`jaxgmm.read_table`.
 
     Example:
         >>> import io

@@ -54,7 +54,8 @@ def fit(
 
     The rows are standardised by medians and interquartile ranges, each feature by itself or all together as the family
     allows, so that shift and units change nothing but the answer's units. All restarts run briefly, on a sample where
-    there are many rows; the best are resumed, ever fewer of them, the last one to convergence (successive halving).
+    there are many rows; the best quarter go on, then the best quarter of these, until one is left, which runs until it
+    converges (successive halving).
     Components come back by decreasing weight, those of about equal weight by their means, but those of a ``start`` in
     its order. A restart that fails, or ends in a spurious maximum, is reported but never chosen while another is left:
     spurious is a component that collapses, where the likelihood is unbounded, or that lies on a handful of nearly

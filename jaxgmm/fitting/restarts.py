@@ -1,4 +1,4 @@
-"""Restarts by successive halving: all starts run briefly, and of the best ever fewer are resumed.
+"""Restarts by successive halving: all starts run briefly, the best of them longer, and the best of these to the end.
 
 Works for any ``Steps``, and for several models at once, each with starts of its own.
 """

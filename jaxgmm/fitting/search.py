@@ -49,7 +49,7 @@ class Criterion(NamedTuple):
     """
 
     name: str
-    value: Callable[..., Any]  #: (n_parameters, log_likelihood, log_n, term) -> smaller is better, in doubled nats
+    value: Callable[..., Any]  #: (n_parameters, log_likelihood, log_n, term) -> smaller is better, in half nats
     term: Callable[..., Array] | None = None  #: (params, x, weights) -> () what it asks for beside the likelihood
     is_held_out: bool = False  #: whether its term is the log-likelihood of rows held out, over ten folds
 

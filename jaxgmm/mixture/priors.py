@@ -83,7 +83,7 @@ def log_prior(params: GMMParams | Fitted, prior: Prior) -> Array:
 def default_prior(
     x: ArrayLike, n_components: ArrayLike, weights: ArrayLike | None = None, *, family: Family = FULL
 ) -> Prior:
-    r"""Mclust's default prior: weak, and enough to keep covariances from collapsing.
+    r"""The default prior of mclust: weak, and enough to keep covariances from collapsing.
 
     .. math:: m = \bar x, \quad \kappa = 0.01, \quad \nu = d + 2, \quad \Lambda = S / k^{2/d}
 

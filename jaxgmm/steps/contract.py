@@ -6,7 +6,7 @@ EM alternates an E-step and an M-step over one value, the parameters:
 
 ``Steps`` holds these functions. The loop (:mod:`jaxgmm.loop.driver`) asks nothing else of a model, so a model of your
 own gets chunks, meshes, restarts and continuous batching as Gaussian mixtures do. Functions that need arrays, such as a
-ridge or a prior, are :class:`jax.tree_util.Partial` objects, so that ``Steps`` is a pytree and nothing is closed over.
+ridge or a prior, are :class:`jax.tree_util.Partial` objects: other arrays then need no other program.
 """
 
 from collections.abc import Callable

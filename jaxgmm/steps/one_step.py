@@ -33,17 +33,17 @@ def e_step(
     *,
     chunk_size: int | None = None,
 ) -> Any:
-    r"""Expected sufficient statistics, with moments about the current means.
+    r"""Sum what rows say about the parameters: the E-step, with moments about the current means.
 
     .. math::
         r_{ij} = p(z_i = j \mid x_i), \quad N_j = \sum_i w_i r_{ij}, \quad
         \sum_i w_i r_{ij} (x_i - \mu_j), \quad \sum_i w_i r_{ij} (x_i - \mu_j)(x_i - \mu_j)^T
 
-    Rows go through in chunks, so temporaries are bounded whatever n is. Rounding error grows linearly with (distance /
-    standard deviation), never with the distance from the origin. But for small data a faster form takes over
-    where its rounding, bounded before, is no more than scoring a row loses anyway. Works under ``jit``, ``vmap`` and
-    ``grad``, and on sharded rows. Under ``jax.set_mesh`` of a mesh with an automatic axis ``"rows"``, whose size
-    divides n, every device takes its share of the chunks, and only sums travel: CPU devices are cores.
+    Digits are kept however far from zero the rows lie: rounding errors grow linearly with a row's distance from a
+    component over its standard deviation. A faster way to compute the same is used where a bound, computed before,
+    shows that its rounding errors are no larger. Memory beside the rows stays bounded, as they are taken in chunks.
+    Several devices, or the cores of a CPU as devices, share the rows under ``jax.set_mesh`` of a mesh with an automatic
+    axis ``"rows"``, whose size divides n; they exchange only sums. Works under ``jit``, ``vmap`` and ``grad``.
 
     Args:
         params: the mixture, k components in d features, or a result that holds one.
@@ -103,8 +103,8 @@ def m_step(
 
     A ridge :math:`\rho` multiplies the variances of each scatter by :math:`1 + \rho`, so that correlations stay below
     one whatever the scale of a component; and no standard deviation falls below four roundings of its mean's distance
-    from the heaviest component. It is no exact prior: near its fixed point the log-likelihood may dip by the order of
-    the ridge.
+    from the heaviest component. With a ridge the log-likelihood itself is not quite what is maximised, so near the end
+    of a fit it may dip by the order of the ridge.
 
     Args:
         params: the mixture that ``stats`` are about.
