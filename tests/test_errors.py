@@ -10,7 +10,7 @@ from problems import blobs
 
 import jaxgmm
 from jaxgmm import GMMParams
-from jaxgmm.sklearn import to_sklearn
+from jaxgmm.sklearn import GaussianMixture, to_sklearn
 
 X = blobs(30).astype(np.float32)
 KEY = jax.random.key(0)
@@ -25,7 +25,17 @@ def with_value(array, value):
     return np.where(np.arange(len(array))[:, None] == 4, value, array)
 
 
+WIDE = np.random.default_rng(0).normal(size=(5, 3000)).astype(np.float32)
+SINGULAR = r"expected diagonal covariances, such as 'diag', for 5 rows of 3000 features, got "
 BAD_FITS = {
+    "singular": (lambda: fit(WIDE, 1), ValueError, f"family: {SINGULAR}'full': no more rows"),
+    "singular, tied": (lambda: fit(WIDE, 1, family="tied"), ValueError, f"family: {SINGULAR}'tied'"),
+    "singular in a search": (
+        lambda: jaxgmm.select(KEY, WIDE, [1], families=["VVE"]),
+        ValueError,
+        f"families: {SINGULAR}'VVE'",
+    ),
+    "singular estimator": (lambda: GaussianMixture(1).fit(WIDE), ValueError, f"covariance_type: {SINGULAR}'full'"),
     "NaN": (lambda: fit(with_value(X, np.nan)), ValueError, r"x: expected finite values, got \[nan nan\] at row 4"),
     "infinite": (lambda: fit(with_value(X, np.inf)), ValueError, r"x: expected finite .* at row 4"),
     "empty": (lambda: fit(np.empty((0, 2))), ValueError, r"x: expected at least one row .* got shape \(0, 2\)"),

@@ -24,6 +24,7 @@ from ..steps.options import custom_arguments, refuse
 from ..types import FitResult, Noise
 from .offsets import centred, moved_back, noise_about, prior_about, start_about, warn_of_rounded
 from .restarts import best_of
+from .spurious import refuse_singular
 from .stages import RULES, SEEDINGS, Options, fit_gaussian
 from .standard import in_nats_of_weights
 from .starts import draw_in_turn
@@ -184,6 +185,7 @@ def _gaussian(
         prior = prior(x, n_components, weights, family=family)
     if prior is not None:
         prior = checks.as_prior(prior, x[:1])
+    refuse_singular((family,), x, weights, ridge, prior)
     if set(options.seedings) <= set(SEEDINGS):  # functions of the user's own may count rows
         x, weights = pad_rows((x, weights))
     return x, weights, start, ridge, prior, noise

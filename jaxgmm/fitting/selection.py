@@ -27,6 +27,7 @@ from .offsets import centred, moved_back, prior_about, warn_of_rounded
 from .ranking import Selection as Selection
 from .rounds import better_of, in_parallel, where_others_ended
 from .search import CRITERIA, Criterion, Data, FamilyModels, PriorRule, Search, search_family
+from .spurious import refuse_singular
 from .standard import in_nats_of_weights
 from .starts import SAMPLE_ROWS
 
@@ -63,7 +64,8 @@ def select(
         n_components: numbers of components.
         weights: ``(n,)`` row weights >= 0, counted as repetitions, with a warning where they are neither counts nor one
             on average, so that their sum is no number of observations; default one each.
-        families: covariance families, or their names; default all fourteen, or the two that one feature has.
+        families: covariance families, or their names; default all fourteen, or the two that one feature has; with no
+            more rows than features the six diagonal ones, as matrices would be singular.
         criterion: ``"bic"``, ``"icl"``, ``"aic"``, or ``"cv"``: minus twice the log-likelihood of rows held out, over
             ten folds, which divide the counts of rows with integer weights; or a :class:`Criterion`.
         n_init: number of restarts of each model. The first two are from hierarchical clustering.
@@ -102,11 +104,12 @@ def select(
     weights, unit, total_weight = _in_unit(weights, criterion, prior)
     numbers = _numbers(n_components)
     checks.enough_rows(x, weights, max(numbers), least=2)
-    chosen = _families(families, x.shape[1])
+    chosen = _families(families, x.shape[1], np.count_nonzero(weights))
     n_init, max_iter = checks.as_integer(n_init, "n_init", 1), checks.as_integer(max_iter, "max_iter", 0)
     ridge, tol = (jnp.asarray(checks.non_negative(v, name), x.dtype) for v, name in ((ridge, "ridge"), (tol, "tol")))
     value, rule = (None, prior) if callable(prior) else (prior, None)
     value = None if value is None else checks.as_prior(prior_about(value, reference), x[:1])
+    refuse_singular(chosen, x, weights, ridge, prior, "families")
 
     # Starts of both rounds
     n_first = -(-n_init // 2)
@@ -198,10 +201,10 @@ def _numbers(n_components: Iterable[int] | int) -> tuple[int, ...]:
     return tuple(dict.fromkeys(checks.as_integer(number, "n_components", 1) for number in numbers))
 
 
-def _families(families: Sequence[Family | str] | None, n_features: int) -> tuple[Family, ...]:
+def _families(families: Sequence[Family | str] | None, n_features: int, n_rows: Any) -> tuple[Family, ...]:
     existing = FAMILIES_1D if n_features == 1 else FAMILIES
     if families is None:
-        return existing
+        return tuple(family for family in existing if n_rows > n_features or family.letters[2] == "I")
     names = [families] if isinstance(families, str | Family) else list(families)
     if not names:
         raise ValueError("families: expected at least one covariance family, got none")

@@ -1,12 +1,15 @@
 """Spurious maxima: components that are the work of the ridge, of rounding, or of a handful of rows."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
 from .. import linalg
+from ..checks import is_concrete
+from ..covariance.families import Family
 from ..covariance.ridge import Ridge, least_variances
 from ..steps.contract import Spurious
 from ..types import GMMParams
@@ -14,6 +17,23 @@ from ..types import GMMParams
 LEAST_SPREAD = 20  # a component is thin with less than one part in so many of the usual standard deviation
 APART = 5  # standard deviations between means beyond which no row could be of both components
 MOST_RELATIVE = 1e-4  # a larger ridge is wanted for its own sake, and its work is no sign of a collapse
+
+MOST_SINGULAR = 256  # features: with 300 a fit that ends as DEGENERATE takes three seconds, with 1000 over two minutes
+
+
+def refuse_singular(
+    families: Sequence[Family], x: Any, weights: Any, ridge: Any, prior: Any, name: str = "family"
+) -> None:
+    """Raise where matrices of many features, from no more rows, would take long to end as ``DEGENERATE``."""
+    d, n = x.shape[1], int(np.count_nonzero(weights)) if is_concrete(weights) else len(x)
+    matrices = [family.name for family in families if len(family.structure(1, d)) == 3]
+    is_determined = n > d or prior is not None or not is_concrete(ridge) or ridge > MOST_RELATIVE
+    if matrices and d > MOST_SINGULAR and not is_determined:
+        raise ValueError(
+            f"{name}: expected diagonal covariances, such as 'diag', for {n} rows of {d} features, got "
+            f"{matrices[0]!r}: no more rows than features leave its matrices singular, unless a prior or a larger ridge "
+            "adds to them"
+        )
 
 
 class SpuriousLimits(NamedTuple):

@@ -22,6 +22,7 @@ from ..covariance.families import FAMILIES, Family, get_family
 from ..covariance.ridge import Ridge
 from ..fitting.criteria import parameter_count
 from ..fitting.restarts import Rules, best_of
+from ..fitting.spurious import refuse_singular
 from ..fitting.standard import gaussian_task, in_nats_of_weights, restore, standard_problem
 from ..fitting.starts import complete_starts
 from ..loop.accelerators import momentum
@@ -123,6 +124,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
             )
         self._check_parameters(X)
         weights = _check_sample_weight(sample_weight, X, dtype=X.dtype, ensure_non_negative=True)
+        refuse_singular((get_family(self.covariance_type),), X, weights, self.reg_covar, None, "covariance_type")
         weights, unit = in_unit(weights)
 
         # The best of all starts, in the precision of the rows.
