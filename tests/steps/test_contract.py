@@ -123,7 +123,7 @@ def test_the_objective_never_falls(problem):
 
 def test_chunks_devices_lanes_and_batches_change_nothing(problem):
     steps, params, rows = problem
-    options = {"steps": steps, "max_iter": 8, "tol": 0.0}
+    options = {"steps": steps, "max_iter": 6, "tol": 0.0}  # before gains are within rounding
     whole = jaxgmm.em(params, rows, **options)
     in_chunks = jaxgmm.em(params, rows, chunk_size=32, **options)
     mesh = jax.make_mesh((4,), ("rows",), axis_types=(jax.sharding.AxisType.Auto,))
