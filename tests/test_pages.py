@@ -1,4 +1,4 @@
-"""Pages say what the library and its neighbours have today: options, arguments, attributes, the README's first lines."""
+"""Pages say what the library and its neighbours have today: options, arguments, attributes, the README's start."""
 
 import inspect
 import re

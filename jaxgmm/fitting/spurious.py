@@ -31,8 +31,8 @@ def refuse_singular(
     if matrices and d > MOST_SINGULAR and not is_determined:
         raise ValueError(
             f"{name}: expected diagonal covariances, such as 'diag', for {n} rows of {d} features, got "
-            f"{matrices[0]!r}: no more rows than features leave its matrices singular, unless a prior or a larger ridge "
-            "adds to them"
+            f"{matrices[0]!r}: no more rows than features leave its matrices singular, unless a prior or a larger "
+            "ridge adds to them"
         )
 
 
