@@ -205,9 +205,18 @@ def check_params(made: Any, params: Any) -> Any:
 
     structures = {jax.tree.structure(value) for value in (made, params)}
     if len(structures) > 1 or not all(jax.tree.leaves(jax.tree.map(fits, made, params))):
-        got, expected = (jax.tree.map(lambda leaf: jax.typeof(leaf).str_short(), value) for value in (made, params))
-        raise TypeError(f"the M-step: expected parameters such as the start, {expected}, got {got}")
+        raise TypeError(
+            f"the M-step: expected parameters such as the start, {_types_of(params)}, got {_types_of(made)}"
+        )
     return made
+
+
+def _types_of(value: Any) -> str:
+    """Shapes and dtypes of a pytree, on one line."""
+    if hasattr(value, "_asdict"):
+        fields = (f"{name}={_types_of(field)}" for name, field in value._asdict().items())
+        return f"{type(value).__name__}({', '.join(fields)})"
+    return repr(jax.tree.map(lambda leaf: jax.typeof(leaf).str_short(), value))
 
 
 def mask_stopped(is_running: Array, params: Any) -> Any:
