@@ -43,7 +43,7 @@ def test_chooses_what_mclust_chooses(search):
     assert selection.best.params.means.shape == (winner[1], DATA[data].shape[1])
 
 
-def test_a_search_comes_back_from_a_pickle(search):
+def test_a_search_comes_back_from_a_pickle(search, x64):
     _, selection = search
     other = pickle.loads(pickle.dumps(selection))
     assert other == selection
