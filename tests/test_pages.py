@@ -1,7 +1,8 @@
-"""Pages say what the library and its neighbours have today: options, arguments, attributes, the README's start."""
+"""Pages say what the library and its neighbours have today: options, arguments, attributes, the first lines to type."""
 
 import inspect
 import re
+from operator import attrgetter
 from pathlib import Path
 
 import click
@@ -14,6 +15,7 @@ import jaxgmm
 from jaxgmm.cli.commands import COMMANDS
 
 ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def first_cells(page):
@@ -31,6 +33,19 @@ def option_row(option):
     default = option.show_default if isinstance(option.show_default, str) else option.default
     is_shown = isinstance(default, str | int | float) and not isinstance(default, bool)
     return f"| {flags} | {option.help} | {default if is_shown else ''} |"
+
+
+def test_names_on_the_pages_exist():
+    names = {name for page in PAGES for name in re.findall(r"\bjaxgmm(?:\.[A-Za-z_]\w*)+", page.read_text())}
+    assert len(names) > 40
+    for name in names:
+        attrgetter(name.removeprefix("jaxgmm."))(jaxgmm)
+
+
+def test_files_that_the_readme_links_to_exist():
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / "README.md").read_text())
+    assert len(links) > 20
+    assert [link for link in links if not (ROOT / link).exists()] == []
 
 
 def test_page_of_the_command_line_lists_its_options():
@@ -60,7 +75,7 @@ def test_first_lines_of_the_readme_go_from_a_file_to_clusters_a_picture_and_a_mo
     lines = re.search(r"```python\n(import jaxgmm\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     names = {}
     exec(lines, names)
-    assert names["data"]["cluster"].value_counts().sort_index().tolist() == [175, 97]
+    assert pd.read_csv("clusters.csv")["cluster"].value_counts().sort_index().tolist() == [175, 97]
     assert (tmp_path / "clusters.png").read_bytes().startswith(b"\x89PNG")
     assert jaxgmm.load(tmp_path / "geyser.safetensors").feature_names == ("eruptions", "waiting")
     plt.close("all")
