@@ -22,7 +22,7 @@ from . import checks, progress
 # For one call on small data, compiling takes most of the time. These options halve it, and double the time to run; what
 # is called often, or reads much, is compiled again to run fast, and may then differ in the last digits.
 FAST_COMPILE = {"xla_cpu_use_fusion_emitters": False}
-MANY_ELEMENTS = 2**19  # of arguments, read in all calls of a program, that make it worth compiling to run fast
+MANY_ELEMENTS = 3 * 2**18  # of arguments, read in all calls of a program, that make it worth compiling to run fast
 
 # Lengths that rows are padded to: a few where they are few, then four in each octave, then eight; beyond, where running
 # takes longer than compiling, as they are.

@@ -164,6 +164,7 @@ def hard_data():
     }
 
 
+@FLOAT64_IS_SLOW
 @pytest.mark.parametrize("name", hard_data())
 def test_hard_data_end_finite_monotone_and_truthful(name, dtype):
     x, k, options = hard_data()[name]

@@ -16,7 +16,7 @@ ACCELERATORS = {
 }
 
 
-@pytest.fixture(params=ACCELERATORS)
+@pytest.fixture(params=["momentum", *(pytest.param(name, marks=pytest.mark.slow) for name in ("squarem", "anderson"))])
 def accelerate(request):
     return ACCELERATORS[request.param]
 
