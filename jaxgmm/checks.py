@@ -164,8 +164,10 @@ def as_prior(prior: Any, means: Array) -> Prior:
         if not float(prior.concentration) >= 1:
             raise ValueError(f"prior.concentration: expected at least 1, got {prior.concentration}")
         non_negative(prior.shrinkage, "prior.shrinkage")
-        if not np.isfinite(np.asarray(prior.scale)).all() or np.linalg.eigvalsh(np.asarray(prior.scale))[0] < 0:
-            raise ValueError(f"prior.scale: expected positive semi-definite, got {np.asarray(prior.scale)}")
+        scale = np.asarray(prior.scale)
+        rounding = 4 * d * np.finfo(scale.dtype).eps * abs(scale).max()  # of a covariance of fewer rows than features
+        if not np.isfinite(scale).all() or np.linalg.eigvalsh(scale)[0] < -rounding:
+            raise ValueError(f"prior.scale: expected positive semi-definite, got {scale}")
     return prior
 
 

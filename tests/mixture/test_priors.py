@@ -107,3 +107,12 @@ def test_bad_priors_are_named(x64):
             jaxgmm.em(params, x, prior=good._replace(**{field: value}))
     with pytest.raises(TypeError, match="prior: expected a Prior"):
         jaxgmm.em(params, x, prior=3)
+
+
+def test_a_scale_that_is_singular_but_for_rounding_is_taken():
+    """The covariance of fewer rows than features has eigenvalues of zero, and of either sign in float32."""
+    x = np.random.default_rng(0).normal(size=(40, 60)).astype(np.float32)
+    prior = jaxgmm.default_prior(x, 2)
+    assert np.linalg.eigvalsh(np.asarray(prior.scale))[0] < 0
+    params = jaxgmm.GMMParams(np.ones(1, np.float32), x[:1], np.eye(60, dtype=np.float32)[None])
+    assert np.isfinite(jaxgmm.em(params, x, prior=prior, max_iter=2).log_likelihood)
