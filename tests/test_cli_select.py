@@ -174,7 +174,8 @@ def test_a_terminal_shows_progress_unless_told_not_to(folder, call, searched, mo
 
 def test_columns_and_weights_are_chosen_as_in_fit(folder, call, searched):
     searched["found"] = selection(FAMILIES_1D, (2, 3), d=1)
-    call("select", "data.csv", "--columns", "a", "--weights", "b")
+    summary = call("select", "data.csv", "--columns", "a", "--weights", "b")
+    assert f"n = 40, d = 1; weights sum to {test_cli.X[:, 1].sum():.10g}\n" in summary
     np.testing.assert_array_equal(searched["x"], test_cli.X[:, :1])
     np.testing.assert_array_equal(searched["weights"], test_cli.X[:, 1])
 

@@ -144,7 +144,7 @@ def _figure(plot: Path | None) -> Any:
 def _facts(data: Path | None, rows: Rows) -> display.Facts:
     """The first lines of a summary: where the rows come from, how many there are, and what was guessed of them."""
     name = "Old Faithful (embedded)" if data is None else name_of(data)
-    facts = [("data", f"{name}: {display.size(rows.x)}")]
+    facts = [("data", f"{name}: {display.size(rows.x, rows.weights)}")]
     return [*facts, ("read as", "; ".join(rows.notes))] if rows.notes else facts
 
 

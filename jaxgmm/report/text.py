@@ -62,8 +62,7 @@ def summary(
     """
     if is_batch(fit):
         return text(batch(fit))
-    of_weights = "" if weights is None else f"; weights sum to {float(np.sum(np.asarray(weights))):.10g}"
-    data = [] if x is None else [("data", size(checks.as_rows(x)) + of_weights)]
+    data = [] if x is None else [("data", size(checks.as_rows(x), weights))]
     return text(sections(fit, as_saved_fit(fit, x, weights, family=family, feature_names=feature_names), data))
 
 
@@ -82,9 +81,10 @@ def sections(
     return [Section([*data, *ending, *restarts]), components]
 
 
-def size(x: Any) -> str:
-    """Number of rows and of features, in words."""
-    return f"n = {x.shape[0]}, d = {x.shape[1]}"
+def size(x: Any, weights: ArrayLike | None = None) -> str:
+    """Number of rows and of features, in words; and the sum of the row weights, which BIC takes for n."""
+    of_weights = "" if weights is None else f"; weights sum to {float(np.sum(np.asarray(weights))):.10g}"
+    return f"n = {x.shape[0]}, d = {x.shape[1]}{of_weights}"
 
 
 def is_batch(fit: Any) -> bool:
