@@ -20,8 +20,19 @@ from ..mixture.density import log_prob, predict, responsibilities
 from ..report import text as display
 from ..report.pages import page
 from ..types import FitError, GMMParams, Status, describe
-from .data import Rows, name_of, naming, reading_of, rows_to_predict, training_rows
-from .options import ONE_FEATURE, covariance, file, fitting, model_file, no_cache, output_file, reading, searching
+from .data import Rows, checksum, name_of, naming, reading_of, rows_to_predict, training_rows
+from .options import (
+    ONE_FEATURE,
+    command_and_defaults,
+    covariance,
+    file,
+    fitting,
+    model_file,
+    no_cache,
+    output_file,
+    reading,
+    searching,
+)
 from .outputs import STANDARD, check_files, say, write
 
 _PICTURES = (".png", ".pdf", ".svg")
@@ -94,7 +105,8 @@ def report(
     with naming(data):
         selection = select_mixture(jax.random.key(seed), rows.x, components, weights=rows.weights, **options)
         title = f"Gaussian mixtures of {Path(name_of(data)).name}"
-        content = page(selection, rows.x, rows.weights, feature_names=rows.names, title=title)
+        origin = [*_facts(data, rows), *checksum(data), *command_and_defaults()]
+        content = page(selection, rows.x, rows.weights, feature_names=rows.names, title=title, origin=origin)
     write(output, content.encode())
     written = f"\n\nreport written to {output}"
     say(display.text([display.Section(_facts(data, rows))]) + written, to_stderr=output == STANDARD)

@@ -1,5 +1,6 @@
 """Rows of the command line: which columns of a table are features, and which one holds row weights."""
 
+import hashlib
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -73,6 +74,14 @@ def rows_to_predict(data: Path, features: Sequence[str], reading: Reading) -> tu
 def name_of(data: Path | None) -> str:
     """What the data are called."""
     return "Old Faithful" if data is None else "standard input" if data == STANDARD else str(data)
+
+
+def checksum(data: Path | None) -> list[tuple[str, str]]:
+    """SHA-256 of the file that the data are in, as ``sha256sum`` prints it; nothing where there is no file."""
+    if data is None or data == STANDARD:
+        return []
+    with data.open("rb") as file:
+        return [("sha256", hashlib.file_digest(file, "sha256").hexdigest())]
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from ..caching import enable_compilation_cache
 from ..covariance.families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
@@ -61,6 +62,18 @@ def _one_character(_context: click.Context, _option: click.Parameter, text: str 
     if len(character) != 1 or not character.isascii():
         raise click.BadParameter(f"expected one character, or tab, or blanks, got {text!r}")
     return character
+
+
+def command_and_defaults() -> list[tuple[str, str]]:
+    """The command that runs, as it was typed, and the options that it left at their defaults: they reproduce it."""
+    context = click.get_current_context()
+    left = ParameterSource.DEFAULT
+    options = [option for option in context.command.params if context.get_parameter_source(str(option.name)) is left]
+    valued = [option for option in options if isinstance(option.default, str | int | float) and not option.is_flag]
+    return [
+        ("command", str(context.obj)),
+        ("other options", " ".join(f"{option.opts[-1]} {option.default}" for option in valued)),
+    ]
 
 
 # fmt: off

@@ -1,5 +1,6 @@
 """The program: which commands there are, without importing them, and how errors are told."""
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,7 +62,8 @@ def run(arguments: Sequence[str]) -> int:
         0
     """
     try:
-        return _program.main(list(arguments), prog_name="jaxgmm", standalone_mode=False) or 0
+        typed = shlex.join(["jaxgmm", *arguments])
+        return _program.main(list(arguments), prog_name="jaxgmm", standalone_mode=False, obj=typed) or 0
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return 2

@@ -1,4 +1,4 @@
-"""A page about a search: the data, the models tried, and tables and pictures of the best of them."""
+"""A page about a search: the data, the models tried, tables and pictures of the best of them, and how it was made."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -10,13 +10,14 @@ from .. import __version__, checks, plotting
 from ..files.saved import as_saved_fit
 from ..fitting.selection import Selection
 from ..types import GMMParams
+from . import tables
 from . import text as display
-from .text import Section
+from .layout import Facts, as_wide_as_paper
 
 Picture = tuple[str, str]  # HTML, caption
 
-_WIDTH = 9.8  # inches of a picture
-
+_WIDTH, _HEIGHT = 7, 4.2  # inches of a picture, whose words can so be read on a telephone
+_OF_PAIRS = 9.8  # inches of a picture of every pair of features
 
 _ACROSS_TWO = (
     (plotting.clusters, "Rows by most probable component, and each component's ellipse one deviation about it."),
@@ -32,8 +33,11 @@ def page(
     *,
     feature_names: Sequence[str] | None = None,
     title: str = "Gaussian mixtures",
+    origin: Facts = (),
 ) -> str:
     """Write a search as one HTML page that needs no other file: the data, the models tried, and the best of them.
+
+    It reads on a telephone, in the dark and on paper.
 
     Args:
         selection: from :func:`jaxgmm.select`.
@@ -41,6 +45,7 @@ def page(
         weights: ``(n,)`` row weights; default one each.
         feature_names: d names; by default those of the table that ``x`` is or that was searched, or x1, x2, ...
         title: what the page is called.
+        origin: pairs of a name and a text, such as where the data come from, for the chapter on how the page was made.
 
     Returns:
         The page, as HTML.
@@ -62,42 +67,39 @@ def page(
     # Tables.
     saved = as_saved_fit(selection, x, weights, feature_names=feature_names)
     names, rows = list(saved.feature_names), np.asarray(checks.as_rows(x))
+    row_weights = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
+    params = selection.params
     search, ranking, ending, components = display.sections(selection, saved, most_features=len(names))
+    sizes = tables.of_rows(params, rows, row_weights, is_weighted=weights is not None)
 
     # Chapters: a heading, tables, pictures.
     chapters = [
-        ("Data", [_moments(rows, weights, names)], []),
+        ("Data", [tables.of_data(rows, row_weights, names)], []),
         ("Search", [search, ranking], [_search_picture(selection)]),
-        ("Best model", [ending, components], [_trace_picture(selection)]),
-        ("Components and rows", [], list(_component_pictures(selection.best.params, rows, names))),
+        (
+            "Best model",
+            [ending, components, *tables.of_correlations(params, names), sizes],
+            [_trace_picture(selection)],
+        ),
+        ("Components and rows", [], list(_component_pictures(params, rows, names))),
+        ("How this page was made", [tables.of_making(selection, origin)], []),
     ]
 
     # The page from its template, in which all text is escaped.
     environment = Environment(loader=PackageLoader("jaxgmm", ""), autoescape=True)
-    environment.filters["html"] = lambda section: display.html([section])
+    environment.filters["html"] = lambda sections: display.html(
+        [part for section in sections for part in as_wide_as_paper(section)]
+    )
     return environment.get_template("report.html").render(
-        title=title, subtitle=f"{display.size(rows)}. Made by jaxgmm {__version__}.", chapters=chapters
+        title=title, subtitle=f"{display.size(rows, weights)}. Made by jaxgmm {__version__}.", chapters=chapters
     )
 
 
-def _moments(rows: np.ndarray, weights: ArrayLike | None, names: Sequence[str]) -> Section:
-    """A table of the mean, standard deviation and quartiles of each feature."""
-    share = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
-    rows, share = rows[share > 0], share[share > 0]
-    mean = np.average(rows, axis=0, weights=share)
-    deviation = np.sqrt(np.average((rows - mean) ** 2, axis=0, weights=share))
-    quantiles = np.quantile(rows, [0, 0.25, 0.5, 0.75, 1], axis=0, weights=share, method="inverted_cdf")
-    header = ["feature", "mean", "standard deviation", "least", "first quartile", "median", "third quartile", "largest"]
-    numbers = np.stack([mean, deviation, *quantiles], axis=1)
-    body = [[name, *(f"{number:.5g}" for number in row)] for name, row in zip(names, numbers.tolist(), strict=True)]
-    return Section([header, *body], "each feature, over all rows with weight")
-
-
-def _picture(draw: Callable[..., Any], caption: str, height: float = 5.5) -> Picture:
-    """A picture, ``height`` inches high, that ``draw`` makes on an empty figure."""
+def _picture(draw: Callable[..., Any], caption: str, width: float = _WIDTH, height: float = _HEIGHT) -> Picture:
+    """A picture, so many inches wide and high, that ``draw`` makes on an empty figure."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(_WIDTH, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     draw(figure)
     return display.image(figure, caption), caption
 
@@ -109,7 +111,7 @@ def _search_picture(selection: Selection) -> Picture:
 
 def _trace_picture(selection: Selection) -> Picture:
     caption = "Log-likelihood, with the log prior if there is one, before each iteration of the best restart."
-    return _picture(lambda figure: plotting.trace(selection.best, ax=figure.subplots()), caption, 3)
+    return _picture(lambda figure: plotting.trace(selection.best, ax=figure.subplots()), caption, height=2.6)
 
 
 def _component_pictures(params: GMMParams, rows: np.ndarray, names: list[str]) -> Iterator[Picture]:
@@ -125,7 +127,10 @@ def _component_pictures(params: GMMParams, rows: np.ndarray, names: list[str]) -
     # A few: every pair of them.
     if 2 < d <= plotting.MOST_FEATURES:
         caption = "Every pair of features: rows by most probable component; each feature on the diagonal."
-        yield _picture(lambda figure: plotting.pairs(params, rows, feature_names=names, figure=figure), caption, _WIDTH)
+        draw = plotting.pairs
+        yield _picture(
+            lambda figure: draw(params, rows, feature_names=names, figure=figure), caption, _OF_PAIRS, _OF_PAIRS
+        )
 
     # Two or more: three pictures of the two that separate the components best.
     which = f" The two of {d} features in which components differ most." if d > 2 else ""

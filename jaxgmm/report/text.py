@@ -146,9 +146,10 @@ def _deviations(params: GMMParams, shape: tuple[int, int]) -> np.ndarray:
 
 def _numbers_of_models(selection: Selection) -> Facts:
     """How many models and restarts a search had, and how many of them failed."""
+    best = selection.families.index(selection.family), selection.n_components.index(selection.k)
     return [
         ("models", f"{selection.table.size}, of which {np.isnan(selection.table).sum()} came to no usable end"),
-        ("restarts", f"{selection.failed.sum()} failed, over all models"),
+        ("restarts", f"{selection.failed.sum()} failed, over all models; {selection.failed[best]} of the best model"),
     ]
 
 
