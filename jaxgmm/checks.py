@@ -14,7 +14,7 @@ from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.typing import ArrayLike
 
-from .arrays import as_numbers
+from .arrays import as_numbers as as_numbers
 from .fitted import parameters_of
 from .types import GMMParams, Noise, NoisyGMMParams, Observations, Prior
 

@@ -14,7 +14,7 @@ from click.core import ParameterSource
 
 from ..caching import enable_compilation_cache
 from ..covariance.families import DIAG, FAMILIES, FAMILIES_1D, FULL, SPHERICAL, TIED, Family, get_family
-from ..fitting.selection import CRITERIA
+from ..fitting.search import CRITERIA
 
 ONE_FEATURE = [family.name for family in FAMILIES_1D]
 _MOST = 10**6  # restarts, iterations: memory for each of them is allocated before the fit
@@ -69,7 +69,7 @@ def command_and_defaults() -> list[tuple[str, str]]:
     context = click.get_current_context()
     left = ParameterSource.DEFAULT
     options = [option for option in context.command.params if context.get_parameter_source(str(option.name)) is left]
-    valued = [option for option in options if isinstance(option.default, str | int | float) and not option.is_flag]
+    valued = [option for option in options if type(option.default) in (str, int, float)]  # no flags
     return [
         ("command", str(context.obj)),
         ("other options", " ".join(f"{option.opts[-1]} {option.default}" for option in valued)),

@@ -127,9 +127,10 @@ def _component_pictures(params: GMMParams, rows: np.ndarray, names: list[str]) -
     # A few: every pair of them.
     if 2 < d <= plotting.MOST_FEATURES:
         caption = "Every pair of features: rows by most probable component; each feature on the diagonal."
-        draw = plotting.pairs
         yield _picture(
-            lambda figure: draw(params, rows, feature_names=names, figure=figure), caption, _OF_PAIRS, _OF_PAIRS
+            lambda figure: plotting.pairs(params, rows, feature_names=names, figure=figure),
+            caption,
+            *(_OF_PAIRS, _OF_PAIRS),
         )
 
     # Two or more: three pictures of the two that separate the components best.

@@ -16,9 +16,10 @@ from ..fitting.selection import Selection
 from ..mixture.noise import all_weights
 from ..types import EMResult, FitResult, GMMParams, Status, describe
 from .layout import Facts as Facts
-from .layout import Section, shortened, with_deviation
+from .layout import Section as Section
 from .layout import html as html
 from .layout import image as image
+from .layout import shortened, with_deviation
 from .layout import text as text
 
 _LONGEST_TABLE = 8  # models listed of a search

@@ -1,14 +1,15 @@
 """``GaussianMixture`` with the interface of scikit-learn and the fits of jaxgmm."""
 
+from __future__ import annotations
+
 import inspect
 import warnings
-from functools import partial
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax import Array
+from jax.typing import ArrayLike
 from sklearn import mixture
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning
@@ -16,26 +17,20 @@ from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from .. import linalg
 from ..arrays import refuse_lost
-from ..covariance.families import FAMILIES, Family, get_family
-from ..covariance.ridge import Ridge
+from ..covariance.families import FAMILIES, get_family
 from ..fitting.criteria import parameter_count
-from ..fitting.restarts import Rules, best_of
 from ..fitting.spurious import refuse_singular
-from ..fitting.standard import gaussian_task, in_nats_of_weights, restore, standard_problem
-from ..fitting.starts import complete_starts
-from ..loop.accelerators import momentum
-from ..mixture.density import chunk_rows, joint_log_prob
-from ..mixture.units import in_unit, standardise_params
-from ..programs import pad_rows, padded_length, program
-from ..steps.maximization import from_responsibilities
+from ..fitting.standard import in_nats_of_weights
+from ..mixture.density import joint_log_prob
+from ..mixture.units import in_unit
+from ..programs import pad_rows, padded_length
 from ..types import FitResult, GMMParams, Status, describe
 from .conversion import as_estimator, as_stored, from_sklearn, normalised, refuse_misread, type_of
+from .starts import best_of_starts
 
 TYPES = ("full", "tied", "diag", "spherical")  # of scikit-learn
 TOL_SHARE = 0.1  # of tol: scikit-learn compares tol with the last gain, jaxgmm with the whole remaining gain
-RULES = Rules(first=15, keep=5, n_lanes=4)  # fits of scikit-learn seldom take more than fifteen iterations
 FEWEST_ACCELERATED = 20  # max_iter under which, as after a warm start, plain EM runs, whose iterations can be compared
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
 
@@ -47,6 +42,9 @@ DID_NOT_CONVERGE = (
     "Best performing initialization did not converge. Try different init parameters, or increase max_iter, tol, or "
     "check for degenerate data. The fit's status: {}."
 )
+
+Method = TypeVar("Method", bound=Callable[..., Any])
+_checked: Callable[[Method], Method] = _fit_context(prefer_skip_nested_validation=True)
 
 
 class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
@@ -111,8 +109,42 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         "covariance_type": [StrOptions({*TYPES, *(family.letters for family in FAMILIES)})],
     }
 
-    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
-    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> "GaussianMixture":
+    weights_: np.ndarray  #: (k,)
+    means_: np.ndarray  #: (k, d)
+    covariances_: np.ndarray  #: in the shape of the covariance type
+    precisions_: np.ndarray  #: their inverses
+    precisions_cholesky_: np.ndarray  #: Cholesky factors of those
+    converged_: bool
+    n_iter_: int  #: iterations of the best start
+    lower_bound_: float  #: mean log-likelihood, in nats
+    lower_bounds_: list[float]  #: the same after each iteration
+    status_: Status  #: why the fit stopped
+    excess_: np.ndarray  #: (k,) nats
+    n_features_in_: int
+
+    if TYPE_CHECKING:  # the arguments are those of scikit-learn, which has no types
+
+        def __init__(
+            self,
+            n_components: int = 1,
+            *,
+            covariance_type: str = "full",
+            tol: float = 1e-3,
+            reg_covar: float = 1e-6,
+            max_iter: int = 100,
+            n_init: int = 1,
+            init_params: str = "kmeans",
+            weights_init: ArrayLike | None = None,
+            means_init: ArrayLike | None = None,
+            precisions_init: ArrayLike | None = None,
+            random_state: int | np.random.RandomState | None = None,
+            warm_start: bool = False,
+            verbose: int = 0,
+            verbose_interval: int = 10,
+        ) -> None: ...
+
+    @_checked
+    def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the mixture to rows ``(n, d)`` with weights ``(n,)``, default one each; ``y`` is not used."""
         # Arguments, checked by scikit-learn.
         refuse_misread(X, sample_weight)
@@ -129,7 +161,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
 
         # The best of all starts, in the precision of the rows.
         with jax.enable_x64(X.dtype == np.float64):
-            best = _best(
+            best = best_of_starts(
                 *self._starts(X, weights),
                 *pad_rows((X, weights)),
                 *(float(self.reg_covar), TOL_SHARE * self.tol, get_family(self.covariance_type), self.max_iter),
@@ -256,40 +288,3 @@ class _Partition(mixture.GaussianMixture):  # type: ignore[misc]
 
     def _initialize(self, X: np.ndarray, resp: np.ndarray | None, xp: Any = None) -> None:
         self.responsibilities = resp
-
-
-@program("family", "max_iter", "is_accelerated")
-def _best(
-    initial: GMMParams,
-    partitions: Array | None,
-    x: Array,
-    weights: Array,
-    reg_covar: Array,
-    tol: Array,
-    family: Family,
-    max_iter: int,
-    is_accelerated: bool,
-) -> tuple[FitResult, Array]:
-    """The best fit of all starts, and its inverse Cholesky factors; features share one scale, as they share a ridge."""
-    # Starts: initial parameters, estimated from partitions where they are None.
-    if partitions is None:
-        starts = jax.tree.map(lambda leaf: leaf[None], initial)
-    else:
-        estimate = partial(from_responsibilities, family=family, ridge=Ridge(0.0, reg_covar))
-        estimated = jax.vmap(lambda partition: estimate(x, partition, weights))(partitions)
-        pairs = zip(initial, estimated, strict=True)
-        starts = GMMParams(*(e if g is None else jnp.broadcast_to(g, e.shape) for g, e in pairs))
-
-    # Standardised rows and starts.
-    starts = complete_starts(starts)
-    n_starts, k, d = starts.means.shape
-    structure = family.structure(k, d)
-    problem = standard_problem(x, weights, reg_covar, None, structure, per_feature=False, is_relative=False)
-    starts = jax.vmap(partial(standardise_params, units=problem.units))(starts)
-
-    # The fit, back in the units of the rows.
-    chunk_size = chunk_rows(min(n_starts, RULES.n_lanes or 1) * k, d, x.dtype.itemsize)
-    task = gaussian_task(problem, family, jnp.asarray(tol, x.dtype), chunk_size)
-    result = best_of(task, starts, max_iter, RULES, momentum() if is_accelerated else None)
-    result = restore(result, problem, sort=False)
-    return result, linalg.factorize(result.best.params.covariances, d).inverse
