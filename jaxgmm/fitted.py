@@ -45,6 +45,11 @@ def levels_to_the_caller() -> int:
     return levels
 
 
+def default_names(d: int) -> list[str]:
+    """Names x1, x2, ... of d features, which stand for no names."""
+    return [f"x{feature}" for feature in range(1, d + 1)]
+
+
 def feature_names_of(*sources: Any) -> FeatureNames | None:
     """The names of the features that the first of several tables or results knows; None where none does.
 

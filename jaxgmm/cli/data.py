@@ -15,6 +15,7 @@ from .. import io
 from ..datasets import load_faithful
 from ..files.delimited import Layout
 from ..files.tables import Table
+from ..fitted import default_names
 from .outputs import STANDARD
 
 
@@ -121,4 +122,4 @@ def _columns_of(features: Sequence[str], names: Sequence[str]) -> Sequence[str]:
 
 def _are_defaults(names: Sequence[str]) -> bool:
     """Whether names are x1, x2, ..., which stand for no names."""
-    return list(names) == [f"x{column}" for column in range(1, len(names) + 1)]
+    return list(names) == default_names(len(names))

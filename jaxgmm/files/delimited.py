@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..fitted import default_names
 from . import guesses
 from .guesses import MISSING, SEPARATORS, Record
 
@@ -168,7 +169,7 @@ def _named(text: _Text, columns: Sequence[Any], header: bool | None) -> tuple[li
     if not header:
         _check_width(text, text.first_line, first)
         kinds = ["" if len(column) == 0 else kind for column, kind in zip(columns, kinds, strict=True)]
-        return [f"x{position}" for position in range(1, text.width + 1)], kinds, False, doubt
+        return default_names(text.width), kinds, False, doubt
     if not len(columns[0]):
         raise ValueError(f"{text.file}: expected at least one row of numbers below the header, got none")
     names = [""] * (text.width - len(first)) + first  # R writes none for the names of rows

@@ -10,7 +10,7 @@ from jax.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import Family, as_family, family_by_shape, get_family, letters
-from ..fitted import feature_names_of
+from ..fitted import default_names, feature_names_of
 from ..fitting.criteria import aic_from, bic_from, parameter_count
 from ..fitting.selection import Selection
 from ..mixture.units import Scale, units_of
@@ -107,7 +107,7 @@ def gathered(fit: Any, family: Family, feature_names: Sequence[str] | None, tota
     """What a fit, or the best model of a selection, says of itself; nothing is copied or checked."""
     run, params = run_and_params(fit)
     k, d = np.shape(checks.mixture_of(params).means)
-    names = tuple(f"x{feature}" for feature in range(1, d + 1)) if feature_names is None else tuple(feature_names)
+    names = tuple(default_names(d) if feature_names is None else feature_names)
     saved = SavedFit(params, letters(family) if isinstance(fit, Selection) else family.name, names)
     if run is None:
         return saved

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from .. import checks
-from ..fitted import feature_names_of
+from ..fitted import default_names, feature_names_of
 from ..types import GMMParams, NoisyGMMParams, Observations, Status, describe
 
 Names = Sequence[str] | None
@@ -72,7 +72,7 @@ def subject_of(result: Any, x: Any, feature_names: Names) -> Subject:
 def _names(given: Names, known: Names, d: int) -> list[str]:
     """The names given, or else those that a data frame or the result knows, or else x1, x2, ..."""
     if given is None:
-        return list(known) if known and len(known) == d else [f"x{feature}" for feature in range(1, d + 1)]
+        return list(known) if known and len(known) == d else default_names(d)
     if len(given) != d:
         raise ValueError(f"feature_names: expected {d}, one for each feature, got {len(given)}")
     return list(given)
