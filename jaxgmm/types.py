@@ -194,8 +194,12 @@ class FitResult(NamedTuple):
     @property
     def agrees(self) -> Array:
         """Which restarts ended as high as the best, within a tenth of a nat and rounding, ``(n_init,)`` bool."""
-        best = self.best.log_likelihood[..., None]
-        return is_usable(self.statuses) & (abs(self.log_likelihoods - best) <= 0.1 + 1e-6 * abs(best))
+        return agree(self.log_likelihoods, self.statuses, self.best.log_likelihood[..., None])
+
+
+def agree(log_likelihoods: Any, statuses: Any, best: Any) -> Any:
+    """Which restarts ended as high as the best, see :attr:`FitResult.agrees`."""
+    return is_usable(statuses) & (abs(log_likelihoods - best) <= 0.1 + 1e-6 * abs(best))
 
 
 class FitError(RuntimeError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..covariance.families import letters
-from ..types import EMResult, FitResult, Status, describe, is_usable, trimmed_history
+from ..types import EMResult, FitResult, Status, agree, describe, is_usable, trimmed_history
 from . import canvas
 from .subject import failure_of, run_of
 
@@ -85,9 +85,9 @@ def restarts(result: FitResult, *, ax: Axes | None = None) -> Axes:
         raise TypeError(f"result: expected a FitResult, from jaxgmm.fit, got {type(result).__name__}")
     best, statuses = float(run_of(result).log_likelihood), np.asarray(result.statuses)
     values, usable = np.asarray(result.log_likelihoods, float), np.asarray(is_usable(statuses))
-    agree = usable & (abs(values - best) <= 0.1 + 1e-6 * abs(best))
     order = np.lexsort((-values, ~usable))
-    values, usable, agree, is_short = (a[order] for a in (values, usable, agree, statuses == Status.MAX_ITER))
+    marks = values, usable, agree(values, statuses, best), statuses == Status.MAX_ITER
+    values, usable, agrees, is_short = (mark[order] for mark in marks)
 
     # Usable ones where they ended, failed ones at the lower edge, as their log-likelihoods do not compare.
     ax, ranks = canvas.axes(ax), np.arange(1, len(values) + 1)
@@ -96,9 +96,9 @@ def restarts(result: FitResult, *, ax: Axes | None = None) -> Axes:
         canvas.focus(ax, ranks[usable], values[usable], values[usable].max(), typical, -1)
     looks: dict[str, Any] = {"linestyle": "none", "markersize": 6}
     for label, chosen, marker, colour, fill in (
-        ("agree", agree, "o", canvas.COLOURS[0], "full"),
-        ("ended lower", usable & ~agree & ~is_short, "s", canvas.COLOURS[1], "full"),
-        ("stopped early", usable & ~agree & is_short, "s", canvas.COLOURS[1], "none"),
+        ("agree", agrees, "o", canvas.COLOURS[0], "full"),
+        ("ended lower", usable & ~agrees & ~is_short, "s", canvas.COLOURS[1], "full"),
+        ("stopped early", usable & ~agrees & is_short, "s", canvas.COLOURS[1], "none"),
     ):
         if chosen.any():
             ax.plot(ranks[chosen], values[chosen], label=label, marker=marker, color=colour, fillstyle=fill, **looks)
@@ -108,7 +108,7 @@ def restarts(result: FitResult, *, ax: Axes | None = None) -> Axes:
         ax.plot(failed, 0 * failed, "kx", transform=edge, clip_on=False, label="failed", markersize=7)
         ax.yaxis.set_visible(bool(usable.any()))
     ax.set_xlim(0.5, len(values) + 0.5)
-    title = f"{np.count_nonzero(agree)} of {len(values)} restarts agree with the best"
+    title = f"{np.count_nonzero(agrees)} of {len(values)} restarts agree with the best"
     title = title if usable.any() else f"{len(values)} of {len(values)} restarts failed"
     canvas.caption(ax, title, failure_of(result.best))
     return ax
