@@ -19,7 +19,7 @@ from ..fitting.selection import select as select_mixture
 from ..mixture.density import log_prob, predict, responsibilities
 from ..report import text as display
 from ..report.pages import page
-from ..types import FitError, GMMParams, Status, describe
+from ..types import FitError, GMMParams, describe
 from .data import Rows, checksum, name_of, naming, reading_of, rows_to_predict, training_rows
 from .options import (
     ONE_FEATURE,
@@ -57,7 +57,7 @@ def fit(
             jax.random.key(seed), rows.x, components, weights=rows.weights, family=covariance, **options
         )
     saved = as_saved_fit(result, rows.x, rows.weights, family=covariance, feature_names=rows.names)
-    status = Status(int(result.best.status))
+    status = result.status
     written = _write_model(output, saved) if status.is_usable else ""
     say(display.text(display.sections(result, saved, _facts(data, rows))) + written, to_stderr=output == STANDARD)
     if not status.is_usable:

@@ -90,13 +90,12 @@ def size(x: Any, weights: ArrayLike | None = None) -> str:
 
 def is_batch(fit: Any) -> bool:
     """Whether a result holds many fits, as ``vmap`` makes it."""
-    result = fit.best if isinstance(fit, FitResult) else fit
-    return isinstance(result, EMResult) and getattr(result.status, "ndim", 0) > 0
+    return isinstance(fit, EMResult | FitResult) and getattr(fit.status, "ndim", 0) > 0
 
 
 def batch(fit: Any) -> list[Section]:
     """How many fits of a batch ended in which way."""
-    statuses = np.asarray((fit.best if isinstance(fit, FitResult) else fit).status)
+    statuses = np.asarray(fit.status)
     counts = Counter(statuses.ravel().tolist())
     endings = [(Status(status).name.lower(), str(counts[status])) for status in sorted(counts)]
     return [Section([("fits", str(statuses.size)), *endings])]

@@ -95,7 +95,7 @@ def _size(params: GMMParams, total_weight: Any = None) -> str:
 
 def _batch(value: Any, params: GMMParams) -> list[Section]:
     """What is said of many fits, as ``vmap`` makes them: their shape, and how many ended in which way."""
-    shape = np.shape((value.best if isinstance(value, FitResult) else value).status) if is_batch(value) else None
+    shape = np.shape(value.status) if is_batch(value) else None
     words = f"a batch of shape {params.means.shape[:-2] if shape is None else shape}"
     endings = [] if shape is None else batch(value)[0].rows
     return [Section([(type(value).__name__, words), ("each", f"{params.k} components, {_size(params)}"), *endings])]

@@ -227,7 +227,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
 
         # Convergence.
         is_flat = self.status_ is Status.MAX_ITER and bool((abs(changes[-1:]) < self.tol).any())
-        self.converged_ = self.status_ in (Status.CONVERGED, Status.ISOLATED) or is_flat
+        self.converged_ = bool(best.converged) or is_flat
         self._print_verbose_msg_init_end(self.lower_bound_, self.converged_)
         if self.status_ is Status.ISOLATED:
             warnings.warn(describe(self.status_), ConvergenceWarning, stacklevel=2)
