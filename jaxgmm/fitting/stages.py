@@ -79,8 +79,9 @@ def fit_gaussian(
         return _from_start(tol, problem, start, options)
     size = sample_size(len(weights), options.n_components, x.shape[1])
     shapes = _shapes_of_starts(x, noise, options)
-    competition: Any = (_in_turns_ahead, _in_turns) if progress.is_shown() and is_eager(x) else (_ahead, _compete)
-    compile_competition, run_competition = competition
+    in_turns = progress.is_shown() and is_eager(x)
+    compile_competition: Any = _in_turns_ahead if in_turns else partial(compile_ahead, _compete)
+    run_competition = _in_turns if in_turns else _compete
     if size is None:
         chunk_size = _chunk_size(problem, options)
         compile_competition(tol, problem, shapes, None, noise, RULES, chunk_size, options)
@@ -177,13 +178,9 @@ def _compete(
     rules: Rules, chunk_size: int | None, options: Options,
 ) -> FitResult:  # fmt: skip
     """The best of all starts, on all rows; after brief runs on a sample, of those that were best there."""
-    starts = starts if brief is None else _leading(brief)
+    starts = starts if brief is None else take(brief.params, _leaders(brief))
     task = _task(tol, problem, starts, options, chunk_size)
     return _restored(task, problem, best_of(task, starts, options.max_iter, rules, options.accelerate), brief, noise)
-
-
-def _ahead(*arguments: Any) -> None:
-    compile_ahead(_compete, *arguments)
 
 
 # In turns: what :func:`_compete` does, coming back to Python a few times a second to say how far it has come
@@ -227,7 +224,7 @@ def _in_turns_ahead(
 
 @program("options")
 def _enter(tol: Array, problem: StandardProblem, starts: Any, brief: Brief | None, options: Options) -> Standing:
-    starts = starts if brief is None else _leading(brief)
+    starts = starts if brief is None else take(brief.params, _leaders(brief))
     task = _task(tol, problem, starts, options)
     return enter(
         task, axes_of(task, None), jax.tree.map(lambda leaf: leaf[None], starts), options.max_iter, options.accelerate
@@ -253,9 +250,9 @@ def _leave(
     return _restored(task, problem, jax.tree.map(lambda leaf: leaf[0], result), brief, noise)
 
 
-def _leading(brief: Brief) -> Any:
-    """Of the starts the half that were best on a sample."""
-    return take(brief.params, lax.top_k(brief.values, -(-len(brief.values) // LEAD))[1])
+def _leaders(brief: Brief) -> Array:
+    """Which starts were best on a sample: the half of them, the best first."""
+    return lax.top_k(brief.values, -(-len(brief.values) // LEAD))[1]
 
 
 def _restored(
@@ -263,11 +260,11 @@ def _restored(
 ) -> FitResult:
     """A result in the features' own units, with the starts that only ran on a sample."""
     if brief is not None:
-        _, leading = lax.top_k(brief.values, len(result.statuses))
+        leaders = _leaders(brief)
         statuses = jnp.where(is_usable(brief.status), jnp.int32(Status.MAX_ITER), brief.status)
         result = result._replace(
-            log_likelihoods=(brief.score * task.total_weight).at[leading].set(result.log_likelihoods),
-            statuses=statuses.at[leading].set(result.statuses),
+            log_likelihoods=(brief.score * task.total_weight).at[leaders].set(result.log_likelihoods),
+            statuses=statuses.at[leaders].set(result.statuses),
         )
     return restore(result, problem, True, noise)
 

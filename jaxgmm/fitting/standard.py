@@ -29,15 +29,8 @@ from .spurious import SpuriousLimits, spurious
 LEAST_DEVIATION = 1e-9
 TIE = 1e-3  # share by which weights differ from one restart to another that converged to the same maximum
 
-OF_WEIGHTS = (
-    "log_likelihood",
-    "total_weight",
-    "history",
-    "log_likelihoods",
-    "objectives",
-    "terms",
-    "excess",
-)  # what grows with the weights
+# What grows with the weights
+OF_WEIGHTS = ("log_likelihood", "total_weight", "history", "log_likelihoods", "objectives", "terms", "excess")
 
 
 class StandardProblem(NamedTuple):

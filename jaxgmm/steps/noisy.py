@@ -133,11 +133,9 @@ def _penalty(inner: Any, prepared: PreparedNoisy, stats: NoisyStats) -> tuple[Ar
 def _step_nats(
     inner: Any, prepared: PreparedNoisy, stats: NoisyStats, before: NoisyGMMParams, after: NoisyGMMParams
 ) -> Array:
-    clean, weight = stats.mixture.counts.sum(), after.noise_weight
-    moved = (weight - before.noise_weight) ** 2 / linalg.safe_divisor(weight * (1 - weight))
-    return (
-        inner(prepared.mixture, stats.mixture, before.mixture, after.mixture) + (clean + stats.noise_count) * moved / 2
-    )
+    total, weight = stats.mixture.counts.sum() + stats.noise_count, after.noise_weight
+    of_weight = (weight - before.noise_weight) ** 2 / linalg.safe_divisor(weight * (1 - weight))
+    return inner(prepared.mixture, stats.mixture, before.mixture, after.mixture) + total * of_weight / 2
 
 
 def _reference(inner: Coordinates, params: NoisyGMMParams) -> Any:
