@@ -59,7 +59,7 @@ def test_searches_and_the_estimator(monkeypatch):
         jaxgmm.select(KEY, X, [1, 2], families=["EII", "VII"], n_init=1)
     with pytest.raises(TracedError):
         jaxgmm.select(KEY, X, [1, 2], families=["VEI", "EVI", "VVI"], n_init=1)
-    monkeypatch.setattr(estimator, "_best", trace(estimator._best, 3))
+    monkeypatch.setattr(estimator, "best_of_starts", trace(estimator.best_of_starts, 3))
     with pytest.raises(TracedError):
         estimator.GaussianMixture(2, covariance_type="diag").fit(X)
     assert len(found) >= 3

@@ -83,7 +83,7 @@ def test_a_search_samples_the_rows_of_its_trees_by_the_users_key():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(1200, 2)), jnp.float32)
 
     def trees(seed, rows):
-        return _partitions(jax.random.key(seed), rows, jnp.ones(len(rows)), (4,), 2)[1]
+        return _partitions(jax.random.split(jax.random.key(seed), 3), rows, jnp.ones(len(rows)), (4,), 2)[1]
 
     np.testing.assert_array_equal(trees(0, x), trees(0, x))
     assert (trees(0, x) != trees(1, x)).any()
