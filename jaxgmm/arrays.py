@@ -4,6 +4,7 @@ What an argument says beside its numbers, such as a mask or a unit of time, is r
 """
 
 import numbers
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,6 +12,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from .fitted import levels_to_the_caller
+
+SAMPLE = 4096  # rows that decide whether digits are lost
+HOLDS_DIFFERENCES = 2**62  # whole numbers whose differences are whole numbers of 64 bits
 _NOT_REAL = (complex, np.complexfloating, np.timedelta64)  # numbers to Python
 
 
@@ -119,3 +124,41 @@ def _from_objects(array: np.ndarray, name: str) -> np.ndarray:
                 f"{name}: expected numbers, got {entry!r} at row {place[0]}: leave it out, or code it as a number"
             ) from None
     return found
+
+
+def minus(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
+    """``values - reference``, exact in whole numbers."""
+    if values.dtype.kind in "iu" and values.min() > -HOLDS_DIFFERENCES and values.max() < HOLDS_DIFFERENCES:
+        return values.astype(np.int64) - reference.astype(np.int64)
+    return values.astype(np.float64) - reference.astype(np.float64)
+
+
+def ordered_sample(rows: np.ndarray) -> np.ndarray:
+    """At most about 4,096 of the rows ``(n, d)``, evenly spaced, each feature in order."""
+    return np.sort(rows[:: -(-len(rows) // SAMPLE)], axis=0)
+
+
+def warn_of_merged(sample: np.ndarray, reference: np.ndarray, names: tuple[str, ...]) -> None:
+    """Say so where rounding, about a reference in its dtype, merges what a fiftieth of the ordered rows tells apart."""
+    left = minus(sample, reference)
+    window = max(1, len(sample) // 50)
+    spread = left[window:] - left[:-window]
+    is_spread = spread > 1e-12 * abs(sample[window:].astype(np.float64))  # more than computing leaves
+    is_merged = is_spread & (np.spacing(abs(left[window:]).astype(reference.dtype)) > spread / 2)
+    if is_merged.any():
+        row, feature = np.argwhere(is_merged)[0]
+        warnings.warn(
+            f"x: {reference.dtype} merges values of {named(feature, names)} near {sample[window + row, feature]:.3g} "
+            f"that differ: {more_digits(reference.dtype)}",
+            stacklevel=levels_to_the_caller(),
+        )
+
+
+def more_digits(dtype: Any) -> str:
+    """What to do where rows have more digits than a dtype."""
+    return "subtract a constant from the feature" + (", or set jax_enable_x64" if dtype == np.float32 else "")
+
+
+def named(feature: int, names: tuple[str, ...]) -> str:
+    """A feature in a message: by the name of its column, where there are names."""
+    return f"column {names[feature]!r}" if names else f"feature {feature}"

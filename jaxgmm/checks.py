@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.sharding import AxisType, Mesh, NamedSharding
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .arrays import as_numbers as as_numbers
+from .arrays import column_names, ordered_sample, warn_of_merged
 from .fitted import parameters_of
 from .types import GMMParams, Noise, NoisyGMMParams, Observations, Prior
 
@@ -78,6 +79,17 @@ def as_observations(x: Any, name: str = "x", n_features: int | None = None) -> O
 def as_rows(x: Any, name: str = "x") -> Array:
     """The rows ``(n, d)`` of ``x``, an array or :class:`Observations`; ``(n,)`` means d = 1."""
     return as_observations(x, name).x
+
+
+def told_apart(x: Any, n_features: int | None = None) -> Array:
+    """The rows ``(n, d)`` of ``x``, with a warning where rounding to their dtype merges values that differ."""
+    names = column_names(x)
+    observations = x if isinstance(x, Observations) else Observations(as_numbers(x, "x"))
+    rows, numbers = as_observations(observations, "x", n_features).x, as_numbers(observations.x, "x")
+    if isinstance(numbers, np.ndarray) and numbers.dtype not in (bool, rows.dtype):
+        sample = ordered_sample(numbers.reshape(rows.shape))
+        warn_of_merged(sample, np.zeros(rows.shape[1], rows.dtype), names)
+    return rows
 
 
 def as_row_weights(weights: Any, x: Array) -> Array:
@@ -174,7 +186,7 @@ def as_prior(prior: Any, means: Array) -> Prior:
 def arguments(params: Any, x: Any, weights: Any = None) -> tuple[Any, Array, Array]:
     """Parameters, rows ``(n, d)`` and row weights ``(n,)``, checked against each other and brought to one dtype."""
     params = as_params(params)
-    rows = as_observations(x, n_features=mixture_of(params).means.shape[1]).x
+    rows = told_apart(x, mixture_of(params).means.shape[1])
     weights = as_row_weights(weights, rows)
     # Not of weights: they only count rows. Nor of the noise.
     dtype = np.result_type(*(leaf.dtype for leaf in (*mixture_of(params), rows)))

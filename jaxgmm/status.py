@@ -62,9 +62,9 @@ _MESSAGES = {
     Status.MAX_ITER: "stopped at max_iter before converging: raise max_iter, or tol",
     Status.NON_FINITE: (
         "the log-likelihood or a parameter is not finite: look for NaN or infinite values in x, for negative or "
-        "all-zero weights, for a negative ridge or tol, for a start whose weights do not sum to one, or for rows so "
-        "far out that their density underflows, or for units in which this dtype does not hold variances: divide x by "
-        "a constant, or use float64"
+        "all-zero weights, for a negative ridge or tol, for a start whose weights do not sum to one, for rows so far "
+        "out that their density underflows or their squares overflow, such as a code of 1e30 for missing entries, or "
+        "for units in which this dtype does not hold variances: divide x by a constant, or use float64"
     ),
     Status.DEGENERATE: (
         "a covariance collapsed, so that the likelihood belongs to the ridge or to rounding: look for features that "

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 from jax.tree_util import Partial
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family, get_family
@@ -36,7 +36,7 @@ class Classifier(NamedTuple):
 
 
 def fit_classes(
-    key: Array,
+    key: Array | int,
     x: ArrayLike,
     labels: ArrayLike,
     *,
@@ -184,7 +184,10 @@ def class_probabilities(classifier: Classifier, x: ArrayLike) -> Array:
     if not isinstance(classifier, Classifier):
         raise TypeError(f"classifier: expected a Classifier(priors, mixtures), got {type(classifier).__name__}")
     mixtures = tuple(checks.as_params(m, f"classifier.mixtures[{j}]") for j, m in enumerate(classifier.mixtures))
-    checked = Classifier(_as_priors(classifier.priors, len(mixtures), "classifier.priors"), mixtures), checks.as_rows(x)
+    checked = (
+        Classifier(_as_priors(classifier.priors, len(mixtures), "classifier.priors"), mixtures),
+        checks.told_apart(x),
+    )
     dtype = np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(checked)))
     (priors, mixtures), x = jax.tree.map(lambda leaf: leaf.astype(dtype), checked)
     # One compiled program after another, the same for mixtures of the same size: there may be many classes.
@@ -225,7 +228,7 @@ def predict_class(classifier: Classifier, x: ArrayLike) -> Array:
 
 def as_labelled_rows(x: Any, labels: Any, weights: Any) -> tuple[Array, np.ndarray, Array, np.ndarray]:
     """Rows, labels and weights that go together, and how many rows with weight each class has, ``(c,)``."""
-    x = checks.as_rows(x)
+    x = checks.told_apart(x)
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
     checks.row_values(x, weights)
     if not checks.is_concrete(labels):

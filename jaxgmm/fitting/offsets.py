@@ -13,15 +13,14 @@ import numpy as np
 from jax import Array
 
 from .. import checks, linalg
-from ..arrays import as_numbers
+from ..arrays import as_numbers, minus, more_digits, named, ordered_sample, warn_of_merged
+from ..fitted import levels_to_the_caller
 from ..mixture import noise
 from ..mixture.priors import default_prior
 from ..types import EMResult, GMMParams, NoisyGMMParams, Observations, Prior
 
-SAMPLE = 4096  # rows that decide on references
 LEAST_ROUNDING = 1e-6  # of the interquartile range: less is not seen in any cluster that can be told from an atom
 LARGE_ROUNDING = 0.01  # of a standard deviation, of which people are told
-HOLDS_DIFFERENCES = 2**62  # whole numbers whose differences are whole numbers of 64 bits
 
 
 def centred(x: Any, weights: Any, names: tuple[str, ...], prior: Any) -> tuple[Array, Array, np.ndarray | None]:
@@ -41,53 +40,20 @@ def centred(x: Any, weights: Any, names: tuple[str, ...], prior: Any) -> tuple[A
         return rows, weights, None
 
     # A sample, in order, decides whether there is a reference, and whether the dtype holds what is left
-    counted = np.flatnonzero(np.asarray(weights) > 0)
-    sample = np.sort(given[counted[:: -(-len(counted) // SAMPLE)]], axis=0)
+    sample = ordered_sample(given[np.asarray(weights) > 0])
     reference = _reference(sample, rows.dtype)
     if callable(prior) and prior is not default_prior:
         reference = np.zeros_like(reference)
-    _warn_of_merged(sample, reference, names)
+    warn_of_merged(sample, reference, names)
     if not reference.any():
         return rows, weights, None
-    return jnp.asarray(_minus(given, reference).astype(rows.dtype)), weights, reference
+    return jnp.asarray(minus(given, reference).astype(rows.dtype)), weights, reference
 
 
 def _reference(sample: np.ndarray, dtype: Any) -> np.ndarray:
     """The median of each feature ``(d,)``, in the dtype; zero where this rounds rows less than can be seen."""
     lower, median, upper = (sample[int(share * (len(sample) - 1))].astype(np.float64) for share in (0.25, 0.5, 0.75))
     return np.where(np.finfo(dtype).eps * abs(median) > LEAST_ROUNDING * (upper - lower), median, 0).astype(dtype)
-
-
-def _minus(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """``values - reference``, exact in whole numbers."""
-    if values.dtype.kind in "iu" and values.min() > -HOLDS_DIFFERENCES and values.max() < HOLDS_DIFFERENCES:
-        return values.astype(np.int64) - reference.astype(np.int64)
-    return values.astype(np.float64) - reference.astype(np.float64)
-
-
-def _warn_of_merged(sample: np.ndarray, reference: np.ndarray, names: tuple[str, ...]) -> None:
-    """Say so where rounding merges values, of rows in order, that a fiftieth of the rows would tell apart."""
-    left = _minus(sample, reference)
-    window = max(1, len(sample) // 50)
-    spread = left[window:] - left[:-window]
-    is_spread = spread > 1e-12 * abs(sample[window:].astype(np.float64))  # more than computing leaves
-    is_merged = is_spread & (np.spacing(abs(left[window:]).astype(reference.dtype)) > spread / 2)
-    if is_merged.any():
-        row, feature = np.argwhere(is_merged)[0]
-        warnings.warn(
-            f"x: {reference.dtype} merges values of {_named(feature, names)} near {sample[window + row, feature]:.3g} "
-            f"that differ: {_remedy(reference)}",
-            stacklevel=4,
-        )
-
-
-def _remedy(reference: np.ndarray) -> str:
-    more_digits = ", or set jax_enable_x64" if reference.dtype == np.float32 else ""
-    return f"subtract a constant from the feature{more_digits}"
-
-
-def _named(feature: int, names: tuple[str, ...]) -> str:
-    return f"column {names[feature]!r}" if names else f"feature {feature}"
 
 
 def start_about(start: Any, reference: np.ndarray | None) -> Any:
@@ -134,9 +100,7 @@ def moved_back(result: EMResult, reference: np.ndarray | None, region: Any = Non
     return result._replace(params=moved)
 
 
-def warn_of_rounded(
-    result: EMResult, reference: np.ndarray | None, names: tuple[str, ...], stacklevel: int = 3
-) -> None:
+def warn_of_rounded(result: EMResult, reference: np.ndarray | None, names: tuple[str, ...]) -> None:
     """Say so where means are rounded by a part of the components' standard deviation that can be seen."""
     if reference is None or not checks.is_concrete(result):
         return
@@ -147,8 +111,9 @@ def warn_of_rounded(
     if (is_large := rounding > LARGE_ROUNDING * deviation).any():
         feature = int(np.argmax(is_large))
         warnings.warn(
-            f"x: means of {_named(feature, names)} are rounded to {reference.dtype}, whose numbers near "
+            f"x: means of {named(feature, names)} are rounded to {reference.dtype}, whose numbers near "
             f"{reference[feature]:.3g} are {rounding[feature]:.2g} apart beside a standard deviation of "
-            f"{deviation[feature]:.2g}; all else is fitted to the rows as given. For more digits {_remedy(reference)}",
-            stacklevel=stacklevel,
+            f"{deviation[feature]:.2g}; all else is fitted to the rows as given. For more digits "
+            f"{more_digits(reference.dtype)}",
+            stacklevel=levels_to_the_caller(),
         )

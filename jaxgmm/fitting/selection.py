@@ -11,9 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .. import checks
+from ..arrays import column_names
 from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_family
 from ..fitted import feature_names_of
 from ..mixture.priors import default_prior
@@ -21,7 +22,7 @@ from ..mixture.units import in_unit, units_of
 from ..programs import pad_rows
 from ..progress import show
 from ..seeding import hierarchy, nested_partitions
-from ..types import EMResult, FeatureNames, FitError, GMMParams, Prior, describe, is_usable
+from ..types import EMResult, FeatureNames, FitError, GMMParams, Observations, Prior, describe, is_usable
 from .criteria import parameter_count, warn_unless_counts
 from .offsets import centred, moved_back, prior_about, warn_of_rounded
 from .ranking import Selection as Selection
@@ -35,8 +36,8 @@ N_FOLDS = 10
 
 
 def select(
-    key: Array,
-    x: ArrayLike,
+    key: Array | int,
+    x: ArrayLike | Observations,
     n_components: Iterable[int] | int = range(1, 10),
     *,
     weights: ArrayLike | None = None,
@@ -99,8 +100,9 @@ def select(
         Murphy & Raftery (2016), mclust 5.
     """
     # Arguments
-    key, names, criterion = checks.as_key(key), feature_names_of(x), _criterion(criterion)
-    x, weights, reference = centred(x, weights, names or (), prior)
+    key, criterion = checks.as_key(key), _criterion(criterion)
+    names, feature_names = column_names(x), feature_names_of(x)
+    x, weights, reference = centred(x, weights, names, prior)
     weights, unit, total_weight = _in_unit(weights, criterion, prior)
     numbers = _numbers(n_components)
     checks.enough_rows(x, weights, max(numbers), least=2)
@@ -137,7 +139,7 @@ def select(
             starts = where_others_ended(models, numbers, to_selection(models).ranking, labels[:, n_first:])
             further = in_parallel(search, groups, starts, display)
             models = {family: better_of(models[family], further[family]) for family in chosen}
-    return _usable(to_selection(models), reference, names)
+    return _usable(to_selection(models), reference, names, feature_names)
 
 
 def _in_unit(weights: Array, criterion: Criterion, prior: Any) -> tuple[Array, float, float]:
@@ -167,7 +169,9 @@ def _padded(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
     return data._replace(x=x, weights=weights, held_out=held_out, sample=sample, is_sampled=is_sampled), labels
 
 
-def _usable(selection: Selection, reference: np.ndarray | None, names: FeatureNames | None) -> Selection:
+def _usable(
+    selection: Selection, reference: np.ndarray | None, names: tuple[str, ...], feature_names: FeatureNames | None
+) -> Selection:
     """The selection, its models where the rows are and with what they are of, having checked that it has some."""
     if not selection.ranking:
         raise FitError(
@@ -178,11 +182,11 @@ def _usable(selection: Selection, reference: np.ndarray | None, names: FeatureNa
         results = jax.device_put(selection.results)
     by_name = {family.name: family for family in selection.families}
     results = {
-        (name, k): moved_back(result, reference)._replace(family=by_name[name], feature_names=names)
+        (name, k): moved_back(result, reference)._replace(family=by_name[name], feature_names=feature_names)
         for (name, k), result in results.items()
     }
     selection = replace(selection, results=results)
-    warn_of_rounded(selection.best, reference, names or (), stacklevel=4)
+    warn_of_rounded(selection.best, reference, names)
     return selection
 
 

@@ -94,8 +94,11 @@ def test_a_search_is_of_the_rows_as_given():
 
 
 def test_the_warning_names_the_column():
+    frame = pd.DataFrame({0: X[:, 0], "b": X[:, 1] + FAR})
     with pytest.warns(UserWarning, match="means of column 'b' are rounded to float32"):
-        fit(pd.DataFrame({"a": X[:, 0], "b": X[:, 1] + FAR}))
+        fit(frame)
+    with pytest.warns(UserWarning, match="means of column 'b' are rounded to float32"):
+        jaxgmm.select(KEY, frame, [1], families=["EEE"], n_init=1)
 
 
 def test_values_that_no_reference_holds_apart_are_named():
@@ -104,6 +107,23 @@ def test_values_that_no_reference_holds_apart_are_named():
         fit(two_places)
     with pytest.warns(UserWarning, match="x: float32 merges values"):  # the rule sees rows where they lie
         fit(X + FAR, prior=lambda *arguments, family: jaxgmm.default_prior(*arguments, family=family))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: jaxgmm.predict(START, x),
+        lambda x: jaxgmm.score(START, x),
+        lambda x: jaxgmm.em(START, x, max_iter=1),
+        lambda x: jaxgmm.classification.fit_classes(KEY, x, np.arange(100) % 2),
+    ],
+)
+def test_functions_of_parameters_say_what_they_cannot_tell_apart(call):
+    with pytest.warns(UserWarning, match="x: float32 merges values of feature 1 near 1e.08 that differ") as caught:
+        call(np.c_[X[:, 0], X[:, 1] + FAR])
+    assert caught[0].filename == __file__
+    with warnings.catch_warnings(action="error"):
+        call(X + 1000.0)
 
 
 @pytest.mark.parametrize("x", [X + 1000.0, X * 1e8, np.round(X), np.round(X) + (X > 5) * 1e-16, np.exp(3 * X)])
