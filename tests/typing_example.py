@@ -26,7 +26,7 @@ def cluster(x: np.ndarray, folder: Path) -> list[int]:
     jaxgmm.save(folder / "model.npz", result)
     loaded = assert_type(io.load(folder / "model.npz"), jaxgmm.SavedFit)
     assert_type(jaxgmm.log_prob(result.params, x), jax.Array)
-    print(jaxgmm.bic(result, x))
+    print(jaxgmm.bic(result, x), jaxgmm.select(0, x.tolist(), [1], families=["EEE"], n_init=1).k)
     return [int(label) for label in assert_type(jaxgmm.predict(loaded, x), jax.Array)]
 
 

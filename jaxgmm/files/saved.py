@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import Family, as_family, family_by_shape, get_family, letters

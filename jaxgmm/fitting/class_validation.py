@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import FULL, Family
@@ -15,7 +15,7 @@ from .classification import as_components, as_labelled_rows, fit_classes, predic
 
 
 def cross_validated_error(
-    key: Array,
+    key: Array | int,
     x: ArrayLike,
     labels: ArrayLike,
     *,

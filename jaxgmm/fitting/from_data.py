@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .. import checks, linalg
 from ..arrays import column_names
@@ -31,7 +31,7 @@ from .starts import draw_in_turn
 
 
 def fit(
-    key: Array,
+    key: Array | int,
     x: Any,
     n_components: int,
     *,

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .. import checks, linalg
 from ..fitted import Params as Params

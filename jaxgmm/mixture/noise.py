@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .. import checks, linalg
 from ..fitted import ParamsOrResult, feature_names_of

@@ -15,7 +15,7 @@ from . import noise
 from .density import Params
 
 
-def sample(key: Array, params: ParamsOrResult, n: int) -> tuple[Array, Array]:
+def sample(key: Array | int, params: ParamsOrResult, n: int) -> tuple[Array, Array]:
     r"""Draw rows and the components they came from.
 
     .. math:: z \sim \mathrm{Multinomial}(\phi), \quad x \mid z = j \sim N(\mu_j, \Sigma_j)

@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import Array, lax
-from jax.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks
 from ..covariance.families import FULL, Family
@@ -21,7 +21,7 @@ Seeding = Callable[[Array, Array, Array, int], Array]
 
 
 def kmeans_plus_plus(
-    key: Array, x: Array, weights: Array, n_components: int, *, n_used: Array | None = None, n_steps: int = 5
+    key: Array | int, x: Array, weights: Array, n_components: int, *, n_used: Array | None = None, n_steps: int = 5
 ) -> Array:
     r"""Assign each row to the nearest of k centres from greedy k-means++ and a few steps of Lloyd's algorithm.
 
@@ -57,7 +57,7 @@ def kmeans_plus_plus(
     return _one_hot(_nearest(x, _lloyd(x, weights, centres, n_steps)), n_components, x.dtype)
 
 
-def kmeans(key: Array, x: Array, weights: Array, n_components: int) -> Array:
+def kmeans(key: Array | int, x: Array, weights: Array, n_components: int) -> Array:
     r"""Assign each row to the nearest of k centres from k-means, started from greedy k-means++.
 
     .. math:: \min_c \sum_i w_i \min_j |x_i - c_j|^2
@@ -85,7 +85,7 @@ def kmeans(key: Array, x: Array, weights: Array, n_components: int) -> Array:
     return kmeans_plus_plus(key, x, weights, n_components, n_steps=100)
 
 
-def random_rows(key: Array, x: Array, weights: Array, n_components: int, *, n_used: Array | None = None) -> Array:
+def random_rows(key: Array | int, x: Array, weights: Array, n_components: int, *, n_used: Array | None = None) -> Array:
     r"""Assign each row to the nearest of k random rows.
 
     The k rows are drawn without replacement, each time with probability proportional to weight among the rest:
@@ -118,7 +118,7 @@ def random_rows(key: Array, x: Array, weights: Array, n_components: int, *, n_us
     return _one_hot(_nearest(x, centres), n_components, x.dtype)
 
 
-def random_responsibilities(key: Array, x: Array, weights: Array, n_components: int) -> Array:
+def random_responsibilities(key: Array | int, x: Array, weights: Array, n_components: int) -> Array:
     r"""Responsibilities drawn uniformly from the simplex, independently of the data.
 
     .. math:: w^{(i)} \sim \mathrm{Dirichlet}(1, \dots, 1)
@@ -221,14 +221,14 @@ def _first(number: Array | None, centres: Array) -> Array:
     return jnp.where(jnp.arange(len(centres), dtype=number.dtype)[:, None] < number, centres, jnp.inf)
 
 
-def _random_centres(key: Array, x: Array, weights: Array, n_components: int) -> Array:
+def _random_centres(key: Array | int, x: Array, weights: Array, n_components: int) -> Array:
     """Distinct random rows ``(k, d)``, drawn without replacement with probability proportional to weight."""
     # The k largest of log w_i + Gumbel noise are such a draw (Efraimidis & Spirakis 2006).
     scores = jnp.log(weights) + jax.random.gumbel(checks.as_key(key), weights.shape, weights.dtype)
     return x[lax.top_k(scores, n_components)[1]]
 
 
-def _plus_plus_centres(key: Array, x: Array, weights: Array, n_components: int) -> Array:
+def _plus_plus_centres(key: Array | int, x: Array, weights: Array, n_components: int) -> Array:
     """Greedy k-means++ centres ``(k, d)``, in the order in which they are drawn."""
     n_candidates = 2 + int(math.log(padded_components(n_components)))  # as many for all that share a program
 
@@ -265,7 +265,7 @@ def _lloyd(x: Array, weights: Array, centres: Array, n_steps: int) -> Array:
 
 
 @program("numbers", "n_init")
-def nested_partitions(key: Array, x: Array, weights: Array, numbers: tuple[int, ...], n_init: int) -> Array:
+def nested_partitions(key: Array | int, x: Array, weights: Array, numbers: tuple[int, ...], n_init: int) -> Array:
     """Partitions of rows for several numbers of components at once, half from k-means++ and half from random rows.
 
     The first k of the centres of a draw are a draw of k centres, so all numbers of components share the same draws.

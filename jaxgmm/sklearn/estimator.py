@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import jax
 import numpy as np
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 from sklearn import mixture
 from sklearn.base import _fit_context
 from sklearn.exceptions import ConvergenceWarning

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from jax import Array
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from .. import checks
 from ..covariance.families import FULL, Family, as_family
