@@ -103,10 +103,10 @@ def fitting(restarts: int, tol: float) -> Decorator:
         click.option("--ridge", type=click.FloatRange(0), default=1e-6,
                      help="Added to each variance, relative to it."),
         click.option("--tol", type=click.FloatRange(0), default=tol,
-                     help="Gain in nats per row not worth an iteration."),
+                     help="Stop once the gain still to come is below this, in nats per row."),
         click.option("--max-iter", type=click.IntRange(0, _MOST), default=1000, help="Most EM iterations."),
         click.option("--progress/--no-progress", default=lambda: sys.stderr.isatty(),
-                     show_default="where stderr is a terminal", help="Show how far it is."),
+                     show_default="where stderr is a terminal", help="Show progress on stderr."),
         no_cache,
     )
     # fmt: on
@@ -142,9 +142,14 @@ covariance = click.option(
     help=f"Covariance family; in mclust's letters {', '.join(_LETTERS)}, or for one feature E, V.",
 )
 
+# fmt: off
 searching = all_of(
-    click.option("-k", "--components", type=_numbers, default="1:9", metavar="FIRST:LAST", help="Or 3, or 1,2,4."),
-    click.option("--families", type=_families, default="all", metavar="EEE,VVV,...", help="As for fit --covariance."),
-    click.option("--criterion", type=click.Choice(CRITERIA), default="bic", help="What the best model has least of."),
+    click.option("-k", "--components", type=_numbers, default="1:9", metavar="FIRST:LAST",
+                 help="Numbers of components: 1:9, or 3, or 1,2,4."),
+    click.option("--families", type=_families, default="all", metavar="EEE,VVV,...",
+                 help="Covariance families, by the names of fit --covariance, or all."),
+    click.option("--criterion", type=click.Choice(CRITERIA), default="bic",
+                 help="Criterion to choose by, smaller is better: bic, icl, aic or cv."),
     fitting(restarts=10, tol=1e-5),
 )
+# fmt: on

@@ -47,7 +47,7 @@ def cross_validated_error(
         priors: ``(c,)`` class probabilities; default the weighted shares among the rows trained with.
         n_init: number of restarts of each mixture.
         ridge: see :func:`jaxgmm.fit`.
-        tol: gain that is not worth another iteration.
+        tol: EM stops once the estimated gain still to come is below this, in nats per unit of row weight.
         max_iter: most M-steps.
 
     Returns:

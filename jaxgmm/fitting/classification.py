@@ -68,7 +68,7 @@ def fit_classes(
         priors: ``(c,)`` class probabilities; default the weighted shares of the classes.
         n_init: number of restarts of each mixture; static under ``jit``.
         ridge: added to each variance, relative to it. See :func:`jaxgmm.fit`.
-        tol: gain per unit weight, in nats, that is not worth another iteration.
+        tol: EM stops once the estimated gain still to come is below this, in nats per unit of row weight.
         max_iter: most M-steps; static under ``jit``.
 
     Returns:

@@ -54,9 +54,12 @@ def fit(
     .. math:: \hat\theta = \arg\max_\theta \sum_i w_i \log \sum_j \phi_j N(x_i \mid \mu_j, \Sigma_j)
 
     The rows are standardised by medians and interquartile ranges, each feature by itself or all together as the family
-    allows, so that shift and units change nothing but the answer's units. All restarts run briefly, on a sample where
-    there are many rows; the best quarter go on, then the best quarter of these, until one is left, which runs until it
-    converges (successive halving).
+    allows, so that shift and units change nothing but the answer's units.
+
+    All restarts run briefly; the best quarter go on, then the best quarter of these, until one is left, which runs
+    until it converges (successive halving). Where there are many rows the brief runs are on a sample; the best half go
+    on to all rows, then the best third of these, and so on.
+
     Components come back by decreasing weight, those of about equal weight by their means, but those of a ``start`` in
     its order. A restart that fails, or ends in a spurious maximum, is reported but never chosen while another is left:
     spurious is a component that collapses, where the likelihood is unbounded, or that lies on a handful of nearly
@@ -75,7 +78,8 @@ def fit(
         n_components: number of components, k, as ``start`` has; with ``steps`` only ``seeding`` is told. Static under
             ``jit``.
         weights: ``(n,)`` row weights >= 0; default one each. Integer weights equal repetition; a row of weight zero has
-            no influence, even where it is NaN; scaling all weights leaves the parameters unchanged.
+            no influence, even where it is NaN; scaling all weights leaves the parameters unchanged, unless there is a
+            prior.
         steps: the functions of another model, see :class:`jaxgmm.Steps`. Then ``seeding`` or ``start`` is needed, rows
             stay in their own units, and what belongs to Gaussian mixtures (``family``, ``ridge``, ``prior``,
             ``noise``) is refused.
@@ -87,13 +91,14 @@ def fit(
         start: parameters to begin from, or a result that holds some, instead of seeding and restarts; goes without
             ``seeding`` and ``noise``.
         ridge: added to each variance of each component, relative to it; no less than what the dtype can resolve, unless
-            0; default 1e-6. With it no standard deviation falls below 1e-9 of the interquartile range of all rows.
+            0; default 1e-6. With it no standard deviation falls below a share of the interquartile range of all rows,
+            1e-9 in float64 and 5e-7 in float32.
         prior: a :class:`jaxgmm.Prior`, or a rule ``(x, n_components, weights, family=) -> Prior`` such as
             :func:`jaxgmm.default_prior`. The fit is then the maximum a posteriori one, restarts are compared by log
             posterior, and ``history`` holds that.
         noise: a region for rows of no cluster, see :func:`jaxgmm.box_noise`; the result's parameters then are
             :class:`jaxgmm.NoisyGMMParams`. It goes with seeding; a ``start`` brings its own.
-        tol: gain per unit weight, in nats, that is not worth another iteration.
+        tol: EM stops once the estimated gain still to come is below this, in nats per unit of row weight.
         max_iter: most M-steps of each restart; static under ``jit``.
         accelerate: see :func:`jaxgmm.em`; ``None`` for plain EM. Steps without coordinates are run plain. Static under
             ``jit``.
@@ -119,8 +124,8 @@ def fit(
         (-1130.26, 'CONVERGED')
 
     Reference:
-        Biernacki, Celeux & Govaert (2003), Choosing starting values for the EM algorithm, for short runs before long
-        ones.
+        Biernacki, Celeux & Govaert (2003), Choosing starting values for the EM algorithm, for brief runs before
+        long ones.
     """
     key = checks.as_key(key)
     options = Options(

@@ -63,11 +63,13 @@ def em(
         weights: ``(n,)`` row weights >= 0; default one each.
         steps: the functions of another model, or of this one changed, see :class:`Steps`. Goes without ``family``,
             ``ridge``, ``prior``, ``e_step`` and ``m_step``.
-        family: the covariance family of the default M-step, default :data:`FULL`; static under ``jit``.
+        family: the covariance :class:`Family` of the default M-step, not its name, see :func:`get_family`; default
+            :data:`FULL`. Static under ``jit``.
         ridge: added to each variance by the default M-step, relative to it; default 0. See :func:`jaxgmm.m_step`.
         prior: of the default M-step, see :class:`jaxgmm.Prior`. What rises, and what ``history`` and ``tol`` are about,
             is then the log-likelihood plus the log prior density; ``log_likelihood`` of the result stays the former.
-        tol: gain per unit weight, in nats, that is not worth another iteration; what the dtype cannot resolve never is.
+        tol: EM stops once the estimated gain still to come is below this, in nats per unit of row weight;
+            no less than the dtype can resolve.
         max_iter: most M-steps to take; static under ``jit``.
         e_step: ``(params, x, weights) -> Stats`` of all rows; default :func:`jaxgmm.e_step`. Static: pass the same
             function again, not a new lambda, or it compiles again. Goes without ``chunk_size``.

@@ -14,7 +14,9 @@ def rate_of(step: Array, previous: Array) -> Array:
 def has_converged(step: Array, rate: Array, previous_rate: Array, least: Array) -> Array:
     r"""Whether the estimated remaining gain is below ``least``, ``()``.
 
-    .. math:: \frac{s_t}{1 - q_t} \left(\frac{1 - q_{t-1}}{1 - q_t}\right)^{16}, \quad q_t = \sqrt{s_t / s_{t-1}}
+    .. math::
+        \frac{s_t}{1 - \max(q_t, q_{t-1})} \max\left(\frac{1 - q_{t-1}}{1 - q_t}, 1\right)^{16}, \quad
+        q_t = \sqrt{s_t / s_{t-1}}
 
     For steps that shrink geometrically, as those of EM do near its fixed point, the first factor is what remains: a
     plateau is not mistaken for the top. While the rate still rises, fast directions hide the slow ones, in which most
@@ -24,7 +26,7 @@ def has_converged(step: Array, rate: Array, previous_rate: Array, least: Array) 
         step: ``()`` nats of the last step, see :class:`jaxgmm.Steps`.
         rate: ``()`` of convergence, q, see :func:`rate_of`.
         previous_rate: ``()`` one step before.
-        least: ``()`` the gain that is worth another iteration, in nats.
+        least: ``()`` nats, the gain still to come below which EM stops.
 
     Returns:
         ``()`` bool.
