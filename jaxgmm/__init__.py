@@ -198,4 +198,5 @@ if not TYPE_CHECKING:  # type checkers read the imports above, and know a name t
         return value
 
     def __dir__() -> list[str]:
-        return sorted({"__version__", "io", "report", "sklearn", *__all__})  # without * these would need more packages
+        # The three modules are not in ``__all__``, as ``import *`` would then need optional packages
+        return sorted({"__version__", "io", "report", "sklearn", *__all__})

@@ -107,7 +107,9 @@ PROGRAMS = Programs()
 
 
 def program(*static_argnames: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
-    """``jax.jit`` for functions that people call on arrays, with a bounded number of programs, compiled as it pays.
+    """``jax.jit`` for functions that people call on arrays, with a bounded number of programs.
+
+    Each is compiled quickly at first, and again to run fast once used enough.
 
     Args:
         *static_argnames: as of ``jax.jit``.

@@ -10,13 +10,17 @@ from jax import Array, core
 class Status(enum.IntEnum):
     """Why a fit stopped."""
 
-    RUNNING = -1
-    CONVERGED = 0
-    MAX_ITER = 1
-    NON_FINITE = 2
+    RUNNING = -1  #: not stopped yet
+    CONVERGED = 0  #: the estimated remaining gain is below ``tol`` or rounding; the parameters are usable
+    MAX_ITER = 1  #: the iterations ran out; the parameters are usable, but not at the maximum
+    NON_FINITE = 2  #: the log-likelihood or a parameter is not finite; the parameters are the last good ones
+    #: a covariance collapsed, so that the likelihood belongs to the ridge or to rounding; the parameters are the last
+    #: good ones, of a spurious maximum
     DEGENERATE = 3
-    DECREASED = 4
-    ISOLATED = 5  # converged, but for components without a spread of their own, apart from all others
+    DECREASED = 4  #: the log-likelihood fell beyond rounding; the parameters are the last good ones
+    #: converged, but for components without a spread of their own that lie apart from all others; the parameters are
+    #: usable, and :class:`FitResult`.excess names these components
+    ISOLATED = 5
 
     @property
     def is_usable(self) -> bool:

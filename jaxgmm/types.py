@@ -59,7 +59,7 @@ class NoisyGMMParams(NamedTuple):
 class Observations(NamedTuple):
     """What is known of each row; the first axis of every array counts rows, so that chunks cut all of them together.
 
-    Functions take it in place of ``x``. Only ``x`` is used so far; the other fields are named for what is to come.
+    Functions take it in place of ``x``. In this version the other fields must be None.
     """
 
     x: Array  #: (n, d)
@@ -146,9 +146,9 @@ class FitResult(NamedTuple):
 
     best: EMResult  #: the restart that ended highest of those that are usable
     log_likelihoods: Array  #: (n_init,) where each was left, in nats (estimated if on a sample); NaN where it failed
-    statuses: Array  #: (n_init,) int, a Status each; MAX_ITER where it was left after the short run
-    #: (k,) nats that components of best have by lacking a spread of their own, zero for sound ones; restarts were
-    #: compared without
+    statuses: Array  #: (n_init,) int, a Status each; MAX_ITER where it was left after the brief run
+    #: (k,) log-likelihood in nats that each component of best gains by collapsing, zero for sound ones; subtracted when
+    #: restarts are compared
     excess: Any = None
 
     @property
@@ -236,8 +236,8 @@ def trimmed_history(result: EMResult | FitResult) -> np.ndarray:
 def raise_if_failed(result: EMResult | FitResult) -> EMResult | FitResult:
     """Return ``result`` unchanged, or raise if it (or any fit of a batch) failed.
 
-    ``CONVERGED`` and ``MAX_ITER`` pass: their parameters are usable. Not for use under ``jit``, where the status is not
-    known yet.
+    ``CONVERGED``, ``MAX_ITER`` and ``ISOLATED`` pass: their parameters are usable. Not for use under ``jit``, where the
+    status is not known yet.
 
     Args:
         result: from :func:`jaxgmm.em` (possibly under ``vmap``) or :func:`jaxgmm.fit`.

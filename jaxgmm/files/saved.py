@@ -25,7 +25,8 @@ class SavedFit(NamedTuple):
     params: Any  #: GMMParams or NoisyGMMParams of numpy arrays, in the features' own units
     family: str  #: name of the covariance family
     feature_names: tuple[str, ...]  #: d names
-    criteria: Mapping[str, float] = MappingProxyType({})  #: log_likelihood in nats; aic, bic, ... in half nats
+    #: log_likelihood in nats; aic, bic, ... on the scale of twice the log-likelihood
+    criteria: Mapping[str, float] = MappingProxyType({})
     status: Status | None = None  #: why the fit stopped
     n_iter: int | None = None  #: iterations of the fit
     standardisation: Scale | None = None  #: units that the fit computed in, where known, not those of params
@@ -47,7 +48,8 @@ def as_saved_fit(
 
     Args:
         fit: a result, a selection, or parameters; a :class:`SavedFit` comes back as it is.
-        x: ``(n, d)`` rows it was fitted to, or ``(n,)`` for d = 1: they add BIC and the standardisation.
+        x: ``(n, d)`` rows it was fitted to, or ``(n,)`` for d = 1: they add the units that ``fit`` computed in
+            (``standardisation``).
         weights: ``(n,)`` row weights; default one each.
         family: the covariance family, or its name; by default that of the fit, or what the shape of the covariances
             says: full, tied, diagonal, spherical or shared forms of these.

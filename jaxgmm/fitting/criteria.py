@@ -77,7 +77,7 @@ def bic_from(count: Any, log_likelihood: Any, log_n: Any) -> Any:
 def warn_unless_counts(weights: Any) -> None:
     """Warn of row weights that are neither counts nor one on average, so that their sum is no number of observations.
 
-    Twice such weights are twice the evidence to a criterion, and to shares, whose sum is one, parameters cost nothing.
+    Doubling the weights doubles the evidence; weights that sum to one make log n zero, so BIC has no penalty.
     """
     if weights is None or not checks.is_concrete(weights):
         return
@@ -139,7 +139,7 @@ def aic(
         family: see :func:`n_parameters`.
 
     Returns:
-        ``()`` in nats, doubled.
+        ``()`` on the scale of twice the log-likelihood.
 
     Raises:
         TypeError: if an argument is not numeric.
@@ -175,7 +175,7 @@ def bic(
         family: see :func:`n_parameters`.
 
     Returns:
-        ``()`` in nats, doubled.
+        ``()`` on the scale of twice the log-likelihood.
 
     Raises:
         TypeError: if an argument is not numeric.
@@ -213,7 +213,7 @@ def icl(
         family: see :func:`n_parameters`.
 
     Returns:
-        ``()`` in nats, doubled.
+        ``()`` on the scale of twice the log-likelihood.
 
     Raises:
         TypeError: if an argument is not numeric.

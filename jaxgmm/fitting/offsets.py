@@ -26,7 +26,7 @@ LARGE_ROUNDING = 0.01  # of a standard deviation, of which people are told
 def centred(x: Any, weights: Any, names: tuple[str, ...], prior: Any) -> tuple[Array, Array, np.ndarray | None]:
     """Rows ``(n, d)`` about a reference ``(d,)``, and their weights; no reference where rows need none.
 
-    A prior by a rule of the user's own is of rows where they lie, so these stay there.
+    A user's own prior rule must see the original rows, so with one they are not centred.
     """
     given = x if isinstance(x, Observations) else as_numbers(x, "x")
     rows = checks.as_rows(given)

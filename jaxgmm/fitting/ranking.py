@@ -22,7 +22,8 @@ class Selection:
         criterion: its name; smaller is better (scikit-learn's sign; mclust's BIC and ICL are the negative of it).
         families: the F families searched.
         n_components: the K numbers of components searched.
-        table: ``(F, K)`` the criterion, in half nats; NaN where no restart came to a usable end.
+        table: ``(F, K)`` the criterion, on the scale of twice the log-likelihood; NaN where no restart came to a
+            usable end.
         log_likelihoods: ``(F, K)`` of the best restart, in nats.
         statuses: ``(F, K)`` int, a Status each, of the best restart.
         failed: ``(F, K)`` int, restarts that failed or degenerated.

@@ -33,7 +33,7 @@ PriorRule = Callable[..., Prior]  # (x, n_components, weights, family=) -> Prior
 
 @printed
 class Criterion(NamedTuple):
-    """What the best model of a search has least of.
+    """A number for each model; a search chooses the model with the smallest.
 
     Example:
         Hannan and Quinn's criterion:
@@ -49,7 +49,8 @@ class Criterion(NamedTuple):
     """
 
     name: str
-    value: Callable[..., Any]  #: (n_parameters, log_likelihood, log_n, term) -> smaller is better, in half nats
+    #: (n_parameters, log_likelihood, log_n, term) -> smaller is better, on the scale of twice the log-likelihood
+    value: Callable[..., Any]
     term: Callable[..., Array] | None = None  #: (params, x, weights) -> () what it asks for beside the likelihood
     is_held_out: bool = False  #: whether its term is the log-likelihood of rows held out, over ten folds
 

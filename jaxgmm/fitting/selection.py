@@ -73,7 +73,7 @@ def select(
         ridge: see :func:`jaxgmm.fit`.
         prior: a :class:`jaxgmm.Prior` for all models, or a rule ``(x, n_components, weights, family=) -> Prior``, such
             as :func:`jaxgmm.default_prior`; default none.
-        tol: see :func:`jaxgmm.fit`; models are told apart by less than it takes to settle one.
+        tol: see :func:`jaxgmm.fit`; larger by default, as ranking models needs less precision than estimating one.
         max_iter: see :func:`jaxgmm.fit`.
         progress: whether to show on stderr what is compiled, how many models are fitted, how fast, and the time left.
 

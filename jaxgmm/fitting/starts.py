@@ -58,8 +58,8 @@ def gaussian_starts(
 def complete_starts(starts: GMMParams) -> GMMParams:
     """Starts ``(starts, ...)``, those with fewer components than others replaced by a copy of one that has most.
 
-    Seedings that draw equal rows leave a component empty. It would stay so: a maximum of fewer components, that beats
-    starts that find out what is wrong with more.
+    Seedings that draw equal rows leave a component empty. EM never revives it, and in a comparison it may beat starts
+    whose k components have collapsed.
     """
     n_alive = (starts.weights > 0).sum(1)
     is_complete = n_alive == n_alive.max()

@@ -43,7 +43,7 @@ def propose(
     was_rejected: Array,
     is_held: Array,
 ) -> tuple[Any, AccelerationState]:
-    """The statistics for the next M-step: a proposal where it is useful, otherwise ``stats`` themselves."""
+    """The statistics for the next M-step, a proposal where it is useful, otherwise ``stats``; and the new state."""
     coordinates = steps.coordinates
     assert coordinates is not None  # begin has seen to it
     image = coordinates.encode(state.reference, params, stats)

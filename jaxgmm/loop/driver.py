@@ -27,7 +27,7 @@ class Task(NamedTuple):
     steps: Steps
     observations: Any  # a pytree whose leaves have the rows in front
     weights: Array  # (n,) row weights; NaN where they are negative
-    total_weight: Array  # (); NaN where tol is
+    total_weight: Array  # (); NaN if tol is negative or NaN, so that the run fails with a status
     tol: Array  # () nats of a unit of weight
 
 
@@ -43,7 +43,7 @@ class State(NamedTuple):
     params: Any
     stats: Any
     objective: Array  # () log-likelihood and log prior of params, in nats; -inf before the first E-step
-    penalty: Array  # () what the M-step held against params, in nats, but for rounding
+    penalty: Array  # () nats that the M-step subtracted for params (Steps.penalty), less their rounding error
     history: Array  # (max_iter,) objective before each iteration, NaN-padded
     n_iter: Array  # () int, M-steps that led to params
     status: Array  # () int, a Status
@@ -117,7 +117,7 @@ class Verdict(NamedTuple):
     is_rejected: Array  # ()
     status: Array  # () int, RUNNING or why to stop
     objective: Array  # () of the candidate, in nats
-    penalty: Array  # () of the candidate, in nats, but for rounding
+    penalty: Array  # () of the candidate, in nats, less their rounding error
     step: Array  # () nats of the step to the candidate
     rate: Array  # () of convergence, if it is accepted
     is_close: Array  # () whether one more step of plain EM may show convergence

@@ -230,7 +230,7 @@ def log_prob(params: ParamsOrResult, x: ArrayLike) -> Array:
 def responsibilities(params: ParamsOrResult, x: ArrayLike) -> Array:
     r"""Posterior probability of each component given each row.
 
-    .. math:: w_j = p(z = j \mid x) = \frac{\phi_j N(x \mid \mu_j, \Sigma_j)}{\sum_l \phi_l N(x \mid \mu_l, \Sigma_l)}
+    .. math:: r_j = p(z = j \mid x) = \frac{\phi_j N(x \mid \mu_j, \Sigma_j)}{\sum_l \phi_l N(x \mid \mu_l, \Sigma_l)}
 
     Args:
         params: the mixture, k components in d features, or a result that holds one.

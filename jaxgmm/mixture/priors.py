@@ -14,7 +14,7 @@ from . import moments
 
 
 def with_prior_mean(params: GMMParams, stats: Stats, prior: Prior, alive: Array) -> Stats:
-    """Stats in which the prior on each mean counts for what it is as good as: ``shrinkage`` rows at the prior mean."""
+    """Stats with the prior on each mean added as ``shrinkage`` rows at the prior mean."""
     ndim = stats.second.ndim
     away = prior.mean[None] - params.means
     shrinkage = jnp.where(alive, prior.shrinkage, 0)

@@ -30,7 +30,7 @@ def sample(key: Array | int, params: ParamsOrResult, n: int) -> tuple[Array, Arr
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together ``n`` is negative, or weights do not sum to one.
+        ValueError: if shapes do not fit together, ``n`` is negative, or weights do not sum to one.
 
     Example:
         >>> import jax

@@ -1,4 +1,4 @@
-"""Pictures of mixtures, fits and searches, on new matplotlib axes or on those of the caller.
+"""Pictures of mixtures, fits and searches, on matplotlib's current axes or on those of the caller (``ax=``).
 
 Each draws a title and a legend, returns its axes and shows nothing. A figure without a layout of its own gets
 matplotlib's constrained one, so that nothing is cut off. Ellipses are at one standard deviation. Where a mixture is

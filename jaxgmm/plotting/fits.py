@@ -59,7 +59,7 @@ def restarts(result: FitResult, *, ax: Axes | None = None) -> Axes:
     """Draw where the restarts of a fit ended, the highest first, and which of them agree with the best.
 
     Many that agree are a sign, though no proof, that the best is the highest maximum. Those that were given up after a
-    short run might have climbed further. Where some ended far below the others they are cut off, with a mark.
+    brief run might have climbed further. Where some ended far below the others they are cut off, with a mark.
 
     Args:
         result: from :func:`jaxgmm.fit`.

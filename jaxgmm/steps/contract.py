@@ -39,7 +39,7 @@ def always(prepared: Any) -> ArrayLike:
 
 @printed
 class Spurious(NamedTuple):
-    """What of a maximum restarts should not count."""
+    """By how much components without a spread of their own inflate a maximum."""
 
     excess: Array  #: (k,) nats that each component gains by having no spread of its own; zero for sound ones
     is_usable: Array  #: () bool, whether the others do not depend on these
@@ -103,13 +103,14 @@ class Steps(NamedTuple):
     log_prior: Callable[[Any], ArrayLike] = no_prior
     #: ``prepared -> ()``, false where a covariance is singular
     is_valid: Callable[[Any], ArrayLike] = always
-    #: ``(prepared, stats) -> ((), ())``, nats that rounding changes the log-likelihood by, in general and here at most
+    #: ``(prepared, stats) -> ((), ())``, rounding error of the log-likelihood in nats: as usual, and a bound for these
+    #: parameters
     rounding: Callable[[Any, Any], tuple[Array, Array]] | None = None
     #: ``(prepared, stats) -> ((), ())``, nats that the M-step subtracts beside log_prior, as a ridge does, and rounding
     penalty: Callable[[Any, Any], tuple[Array, Array]] | None = None
     #: ``(prepared, stats, params, candidate) -> ()``, nats of the step from params to the candidate, which is what is
     #: prepared: half its squared length in the information of the complete data. Rounding hides small gains of the
-    #: log-likelihood, but not these; with None, the gains serve for them
+    #: log-likelihood, but not these; with None, the gain in the objective is used instead
     step_nats: Callable[[Any, Any, Any, Any], Array] | None = None
     #: ``()`` bool, whether a start may lie outside of what ``maximize`` returns
     first_step_may_fall: ArrayLike = False

@@ -88,9 +88,10 @@ def from_responsibilities(
     One M-step. With one-hot responsibilities (known classes) this is the complete-data estimate
 
     .. math::
-        \phi_j = \frac{1}{m} \sum_i 1\{z_i = j\}, \quad
-        \mu_j = \frac{\sum_i 1\{z_i = j\} x_i}{\sum_i 1\{z_i = j\}}, \quad
-        \Sigma_j = \frac{\sum_i 1\{z_i = j\} (x_i - \mu_j)(x_i - \mu_j)^T}{\sum_i 1\{z_i = j\}}
+        \phi_j = \frac{N_j}{\sum_i w_i}, \quad
+        \mu_j = \frac{1}{N_j} \sum_i w_i 1\{z_i = j\} x_i, \quad
+        \Sigma_j = \frac{1}{N_j} \sum_i w_i 1\{z_i = j\} (x_i - \mu_j)(x_i - \mu_j)^T, \quad
+        N_j = \sum_i w_i 1\{z_i = j\}
 
     Args:
         x: ``(n, d)`` rows, or ``(n,)`` for d = 1.
