@@ -1,5 +1,6 @@
 """Pages say what the library and its neighbours have today: options, arguments, attributes, the first lines to type."""
 
+import doctest
 import inspect
 import re
 from operator import attrgetter
@@ -68,13 +69,14 @@ def test_page_on_scikit_learn_names_every_argument_attribute_and_method():
     assert not expected - first_cells("from_sklearn.md")
 
 
-def test_first_lines_of_the_readme_go_from_a_file_to_clusters_a_picture_and_a_model(tmp_path, monkeypatch):
-    geyser = jaxgmm.datasets.load_faithful()
-    pd.DataFrame(geyser.x, columns=geyser.feature_names).to_csv(tmp_path / "geyser.csv", index=False)
+def test_first_lines_of_the_readme_go_from_a_table_to_clusters_a_picture_and_a_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    lines = re.search(r"```python\n(import jaxgmm\n.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    blocks = r"```python\n(import jaxgmm\n.*?)```.*?```text\n(.*?)```"
+    lines, printed = re.search(blocks, (ROOT / "README.md").read_text(), re.DOTALL).groups()
     names = {}
     exec(lines, names)
+    assert doctest.OutputChecker().check_output(printed, capsys.readouterr().out, doctest.ELLIPSIS)
+    assert names["labels"][:5].tolist() == [0, 1, 0, 1, 0]
     assert pd.read_csv("clusters.csv")["cluster"].value_counts().sort_index().tolist() == [175, 97]
     assert (tmp_path / "clusters.png").read_bytes().startswith(b"\x89PNG")
     assert jaxgmm.load(tmp_path / "geyser.safetensors").feature_names == ("eruptions", "waiting")
