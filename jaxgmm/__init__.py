@@ -118,7 +118,7 @@ __all__ = [
     "with_noise",
 ]
 
-# Each is imported on its first use, so that the command line can answer before JAX is there.
+# Each is imported on its first use, so that the command line can answer before JAX is there
 _PLACES = {
     "Coordinates": ".steps.contract",
     "Criterion": ".fitting.search",

@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
-# Programs of all sizes are kept: a fit also compiles dozens of small ones, of milliseconds each.
+# Programs of all sizes are kept: a fit also compiles dozens of small ones, of milliseconds each
 SETTINGS = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
 
 # A search of all families takes 4 megabytes. JAX's own bound, jax_compilation_cache_max_size, needs a further package.

@@ -29,10 +29,10 @@ MANY_ELEMENTS = 3 * 2**18  # of arguments, read in all calls of a program, that 
 SHORT_LENGTHS = (64, 256, 1024, 4096)
 MANY_ROWS, MOST_PADDED = 2**16, 2**18
 
-# Where data are small, numbers of components are padded too.
+# Where data are small, numbers of components are padded too
 COMPONENTS = (1, 2, 4, 8, 12, 16)
 
-# A program of a whole fit takes a thousand memory maps, of the 65,530 that Linux gives a process.
+# A program of a whole fit takes a thousand memory maps, of the 65,530 that Linux gives a process
 MOST_MAPS = 12_000
 MOST_PROGRAMS = 256
 

@@ -126,7 +126,7 @@ FAMILIES = (
     FULL,
 )
 
-# In one dimension there is only volume, equal or variable: what EII and VII store.
+# In one dimension there is only volume, equal or variable: what EII and VII store
 FAMILIES_1D = (_family("EII", p.average, "E"), _family("VII", p.average, "V"))
 
 _BY_NAME = {family.name: family for family in (FULL, TIED, DIAG, SPHERICAL)}

@@ -24,7 +24,7 @@ from ..linalg import factorize, matmul, pool_counts, safe_divisor, symmetrize
 INNER_STEPS = 3
 
 Estimate = Callable[[Array, Array, Array], Array]
-# Variances along the axes of each component, from the diagonals (k, d) of scatters in the coordinates of the axes.
+# Variances along the axes of each component, from the diagonals (k, d) of scatters in the coordinates of the axes
 Variances = Callable[[Array, Array, Array], Array]  # (diagonals, counts, volumes (k,)) -> (k, d)
 
 
@@ -86,7 +86,7 @@ def along_common_axes(variances: Variances, scatters: Array, counts: Array, prev
         rotated, axes = carry
         return linalg.rotate_common_axes(rotated, variances_along(rotated), axes)
 
-    # Begin with the axes of the previous covariances.
+    # Begin with the axes of the previous covariances
     axes = _common_axes(previous, counts)
     rotated = matmul(matmul(axes.T[None], scatters), axes[None])
     rotated, axes = lax.fori_loop(0, INNER_STEPS, improve, (rotated, axes))

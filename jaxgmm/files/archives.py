@@ -113,7 +113,7 @@ def load(path: str | Path) -> SavedFit:
     """
     content = Path(path).read_bytes()
 
-    # Unpack, check format and digest, and put the parts together.
+    # Unpack, check format and digest, and put the parts together
     try:
         arrays, metadata = _from_npz(content) if content.startswith(_ZIP) else _from_safetensors(content)
         version = int(metadata["jaxgmm_format"])
@@ -146,7 +146,7 @@ def _from_safetensors(content: bytes) -> Content:
 
 def _content(saved: SavedFit) -> Content:
     """Arrays and metadata of a saved fit, as the tables above name them."""
-    # Arrays, in the byte order of this machine.
+    # Arrays, in the byte order of this machine
     params, scale = saved.params, saved.standardisation
     named = {"params": mixture_of(params)._asdict(), "standardisation": {} if scale is None else scale._asdict()}
     if isinstance(params, NoisyGMMParams):
@@ -158,7 +158,7 @@ def _content(saved: SavedFit) -> Content:
         for field, value in fields.items()
     }
 
-    # Metadata, all of it text.
+    # Metadata, all of it text
     metadata = {
         "jaxgmm_format": str(_FORMAT),
         "jaxgmm_version": __version__,
@@ -177,7 +177,7 @@ def _saved_fit(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Saved
     def part(prefix: str, kind: Any) -> Any:
         return kind(*(arrays[f"{prefix}.{field}"] for field in kind._fields))
 
-    # Parameters, with a noise component where there is one.
+    # Parameters, with a noise component where there is one
     params = part("params", GMMParams)
     if "noise.lower" in arrays and metadata["jaxgmm_format"] == "1":
         weights, noise_weight = params.weights[:-1], params.weights[-1, ...]
@@ -187,7 +187,7 @@ def _saved_fit(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> Saved
     elif "noise.lower" in arrays:
         params = NoisyGMMParams(params, arrays["params.noise_weight"], part("noise", Noise))  # type: ignore[arg-type]
 
-    # The fit, refused where its parts do not go together.
+    # The fit, refused where its parts do not go together
     return check_saved_fit(
         SavedFit(
             params=params,

@@ -76,7 +76,7 @@ def guess_header(first: Sequence[str], columns: Sequence[Any], kinds: Sequence[s
     Returns:
         The answer, and a doubt where another answer would be as good.
     """
-    # A name stands above what is no text; text that recurs, and a date above dates, are rows.
+    # A name stands above what is no text; text that recurs, and a date above dates, are rows
     is_text = [bool(field) and field not in MISSING and not looks_like_number(field) for field in first]
     text = [below for below in zip(first, kinds, columns, is_text, strict=True) if below[3]]
     is_date = [kind in ("date", "time") and field[0].isdigit() for field, kind, _, _ in text]
@@ -85,7 +85,7 @@ def guess_header(first: Sequence[str], columns: Sequence[Any], kinds: Sequence[s
     if any(is_date) or any(_holds(column, field) for field, _, column, _ in text):
         return False, ""
 
-    # Numbers are names where they count the columns, as data frames do that have no names.
+    # Numbers are names where they count the columns, as data frames do that have no names
     has_index = not first[0] and (kinds[0] == "text" or are_row_numbers(columns[0])) and len(columns[0]) > 1
     places = [place for place, is_name in enumerate(is_text) if not is_name][has_index:]
     labels = [first[place] for place in places]
@@ -100,7 +100,7 @@ def guess_header(first: Sequence[str], columns: Sequence[Any], kinds: Sequence[s
     if start not in (0, 1) or not len(columns[0]):
         return row if len(labels) > 1 and len(columns[0]) else (False, "")
 
-    # Counts above numbers are a row where others are like it.
+    # Counts above numbers are a row where others are like it
     if not all(is_number(columns[place].type) for place in places):
         return names
     rows = np.column_stack([as_floats(columns[place]) for place in places])

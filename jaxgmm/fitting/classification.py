@@ -190,7 +190,7 @@ def class_probabilities(classifier: Classifier, x: ArrayLike) -> Array:
     )
     dtype = np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(checked)))
     (priors, mixtures), x = jax.tree.map(lambda leaf: leaf.astype(dtype), checked)
-    # One compiled program after another, the same for mixtures of the same size: there may be many classes.
+    # One compiled program after another, the same for mixtures of the same size: there may be many classes
     return _posterior(priors, jnp.stack([log_prob(mixture, x) for mixture in mixtures], axis=1))
 
 
@@ -241,7 +241,7 @@ def as_labelled_rows(x: Any, labels: Any, weights: Any) -> tuple[Array, np.ndarr
     if labels.min() < 0:
         raise ValueError(f"labels: expected 0, 1, ..., got {labels.min()}")
     weighted = np.asarray(weights) > 0 if checks.is_concrete(weights) else np.ones(labels.shape)
-    # Labels beyond the number of rows leave a smaller one empty, and need no bin of their own.
+    # Labels beyond the number of rows leave a smaller one empty, and need no bin of their own
     counts = np.bincount(np.minimum(labels, labels.size).astype(int), weighted).astype(int)
     if not counts.all():
         raise ValueError(

@@ -70,7 +70,7 @@ def _eliminate(matrices: Array) -> tuple[Array, Array]:
 @stack_lanes
 def _eliminate_by_blocks(matrices: Array) -> tuple[Array, Array]:
     """``L`` and ``L^-1`` by symmetric Gaussian elimination, in loops over blocks of rows and the rows of a block."""
-    # Pad with the identity to whole blocks.
+    # Pad with the identity to whole blocks
     d = matrices.shape[1]
     n_blocks = -(-d // BLOCK)
     size = n_blocks * BLOCK
@@ -79,7 +79,7 @@ def _eliminate_by_blocks(matrices: Array) -> tuple[Array, Array]:
     identity = jnp.broadcast_to(jnp.eye(size, dtype=matrices.dtype), matrices.shape)
     augmented = jnp.concatenate([matrices, identity], axis=2)
 
-    # Eliminate a block of rows: first with all rows above it, then row by row with those above inside the block.
+    # Eliminate a block of rows: first with all rows above it, then row by row with those above inside the block
     def eliminate_block(block: Array, result: Array) -> Array:
         first = block * BLOCK
         above = lax.dynamic_slice_in_dim(result, first, BLOCK, axis=2)
@@ -92,7 +92,7 @@ def _eliminate_by_blocks(matrices: Array) -> tuple[Array, Array]:
 
         return lax.dynamic_update_slice_in_dim(result, lax.fori_loop(0, BLOCK, eliminate_row, rows), first, axis=1)
 
-    # Read L^T and L^-1 off the eliminated rows.
+    # Read L^T and L^-1 off the eliminated rows
     result = lax.fori_loop(0, n_blocks, eliminate_block, jnp.zeros_like(augmented))
     return jnp.tril(result[:, :d, :d].swapaxes(1, 2)), result[:, :d, size : size + d]
 
@@ -112,7 +112,7 @@ def whiten(factor: Factor, rows: Array, offsets: Array) -> Array:
     origin = -matmul(inverse, offsets[:, :, None])
     if inverse.shape[0] < offsets.shape[0]:
         return matmul(inverse, rows[None]) + origin
-    # One product for all components; with the origin as a further column of L^-1, no second pass adds it.
+    # One product for all components; with the origin as a further column of L^-1, no second pass adds it
     affine = jnp.concatenate([origin, inverse], axis=2).reshape(-1, rows.shape[0] + 1)
     return matmul(affine, jnp.concatenate([jnp.ones_like(rows[:1]), rows])).reshape(*offsets.shape, -1)
 
@@ -149,11 +149,11 @@ def whitened_scatter(factor: Factor, residuals: Array, responsibilities: Array, 
     k, d, n = residuals.shape
     weighted = (residuals * responsibilities[:, None, :]).reshape(k * d, n)
     ones = jnp.ones((1, n), residuals.dtype)
-    # A matrix for each component: both moments in one product.
+    # A matrix for each component: both moments in one product
     if len(factor.root) == k and factor.root.ndim == 3:
         moments = matmul(weighted, jnp.concatenate([ones, rows]).T).reshape(k, d, d + 1)
         return moments[:, :, 0], moments[:, :, 1:]
-    # Diagonal covariances, or one matrix for all components.
+    # Diagonal covariances, or one matrix for all components
     first = matmul(weighted, ones.T).reshape(k, d)
     if factor.root.ndim == 2:
         return first, einsum("kdn,kdn->kd", weighted.reshape(k, d, n), residuals)

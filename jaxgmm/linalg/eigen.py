@@ -52,7 +52,7 @@ def _jacobi(matrices: Array) -> tuple[Array, Array]:
     that small eigenvalues are accurate too (Demmel & Veselic 1992, Jacobi's method is more accurate than QR).
     """
 
-    # The rotation that takes the entry between two axes to zero.
+    # The rotation that takes the entry between two axes to zero
     def rotation(partner: np.ndarray, gap: Array, between: Array) -> tuple[Array, Array]:
         sign_if_equal = np.sign(partner - np.arange(d)).astype(gap.dtype)[:, None]  # opposite for the two of a pair
         between = 2 * between * jnp.where(gap == 0, sign_if_equal, jnp.sign(gap))
@@ -65,7 +65,7 @@ def _jacobi(matrices: Array) -> tuple[Array, Array]:
     axes = jnp.broadcast_to(jnp.eye(d, dtype=start.dtype)[:, :, None], start.shape)
     max_sweeps = 1 if d <= 2 else min(d + 2, SWEEPS)
 
-    # Sweep until the matrices are diagonal.
+    # Sweep until the matrices are diagonal
     def is_running(carry: tuple[Array, Array, Array]) -> Array:
         rotated, _, count = carry
         size = jnp.sqrt(abs(rotated[np.arange(d), np.arange(d)]))
@@ -78,7 +78,7 @@ def _jacobi(matrices: Array) -> tuple[Array, Array]:
 
     rotated, axes, _ = lax.while_loop(is_running, sweep, (start, axes, jnp.int32(0)))
 
-    # Sort by eigenvalue.
+    # Sort by eigenvalue
     values, axes = rotated[np.arange(d), np.arange(d)].T, axes.transpose(2, 1, 0)
     order = jnp.argsort(values, axis=-1)
     return jnp.take_along_axis(values, order, -1), jnp.take_along_axis(axes, order[:, None, :], -1)
@@ -123,12 +123,12 @@ def _sweep(matrices: Array, axes: Array, rotation: Rotation) -> tuple[Array, Arr
     d = len(matrices)
     for partner in _rounds(d):
         paired = (partner != np.arange(d))[:, None]
-        # Angles, from entries of one triangle, so that the two axes of a pair have the same.
+        # Angles, from entries of one triangle, so that the two axes of a pair have the same
         diagonal = jnp.stack([matrices[i, i] for i in range(d)])
         between = jnp.stack([matrices[max(i, j), min(i, j)] for i, j in enumerate(partner)])
         cosine, sine = rotation(partner, diagonal - diagonal[partner], jnp.where(paired, between, 0))
         cosine, sine = jnp.where(paired, cosine, 1)[:, None], jnp.where(paired, sine, 0)[:, None]
-        # Rotate rows, columns and axes.
+        # Rotate rows, columns and axes
         matrices = matrices * cosine + matrices[partner] * sine
         matrices = matrices * cosine.swapaxes(0, 1) + matrices[:, partner] * sine.swapaxes(0, 1)
         axes = axes * cosine + axes[partner] * sine

@@ -72,7 +72,7 @@ def iterate_once(limit: ArrayLike, accelerate: Accelerator | None, task: Task, s
     return advance(task, state, prepared, stats, limit, accelerate)  # accept or reject, stop, M-step
 
 
-# The parts of an iteration are traced once for all loops of a program: brief runs, restarts, the shapes of a state.
+# The parts of an iteration are traced once for all loops of a program: brief runs, restarts, the shapes of a state
 
 
 @jax.jit

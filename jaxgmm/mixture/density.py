@@ -45,7 +45,7 @@ def prepare(params: GMMParams) -> Prepared:
 def joint_log_densities(prepared: Prepared, residuals: Array, rows: Array) -> Array:
     """``log p(x, z = j)`` ``(k, n)``, from whitened residuals ``(k, d, n)`` of centred rows ``(d, n)``."""
     distance = jnp.sum(residuals**2, axis=1)
-    # A row so far out that its residuals overflow to inf - inf is infinitely far, unless it is NaN itself.
+    # A row so far out that its residuals overflow to inf - inf is infinitely far, unless it is NaN itself
     beyond = jnp.where(jnp.isnan(rows).any(0), jnp.nan, jnp.inf)
     distance = jnp.where(distance < jnp.inf, distance, beyond[None])
     return prepared.log_scale[:, None] - distance / 2

@@ -155,7 +155,7 @@ def all_weights(params: GMMParams | NoisyGMMParams) -> Array:
 
 def log_density(noise: Noise, rows: Array, centre: Array) -> Array:
     """Log density of rows ``(d, n)`` about ``centre``, ``(n,)``: -inf outside the region, NaN for NaN."""
-    # Rows on the edge are inside, whichever way they and the edge were rounded.
+    # Rows on the edge are inside, whichever way they and the edge were rounded
     slack = 4 * np.finfo(rows.dtype).eps * (abs(noise.lower) + abs(noise.upper) + abs(centre))
     lower, upper = noise.lower - slack - centre, noise.upper + slack - centre
     inside = ((rows >= lower[:, None]) & (rows <= upper[:, None])).all(0)

@@ -121,7 +121,7 @@ def default_prior(
     dof: float = d + 2
     structure = family.structure(2, d)
     if len(structure) == 2:
-        # The inverse gamma has variances to the power dof / 2 + 1, of each feature or of all d as one.
+        # The inverse gamma has variances to the power dof / 2 + 1, of each feature or of all d as one
         dof = (dof + 2) / d - d - 1 if structure[1] == 1 else dof + 1 - d
         shared = jnp.trace(scale) / d / (d if structure[1] == 1 else 1)
         scale = shared * jnp.eye(d, dtype=x.dtype)

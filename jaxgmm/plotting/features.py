@@ -112,7 +112,7 @@ def pairs(
         figure = plt.figure(figsize=(max(5, 2 * f + 1), max(5, 2 * f + 2)))
     grid: Any = figure.subplots(f, f, sharex="col", squeeze=False)
 
-    # One picture in each.
+    # One picture in each
     for row, column in np.ndindex(f, f):
         ax, first = grid[row, column], grid[row, int(row == 0) % f]
         if row == column:
@@ -123,7 +123,7 @@ def pairs(
                 ax.sharey(first)
             draw_clusters(ax, subject, [chosen[column], chosen[row]], labels, size=16 if f < 4 else 6)
         ax.label_outer()
-    # The first row has its scale on the right, as a density, which has another scale, stands on the left.
+    # The first row has its scale on the right, as a density, which has another scale, stands on the left
     grid[0, -1].tick_params(axis="y", left=False, right=True, labelright=True)
     figure.align_ylabels(grid[:, 0])
     handles = handles_of(subject, components_over(subject, chosen[:1]), labels)
@@ -152,7 +152,7 @@ def _draw_density(ax: Axes, subject: Subject, feature: int) -> None:
     if not components.labels:
         return
 
-    # A grid around each mean, in units of its own standard deviation, so that no component is too narrow to be seen.
+    # A grid around each mean, in units of its own standard deviation, so that no component is too narrow to be seen
     means, deviations = components.means[:, 0], components.deviations[:, 0]
     low, high = (means - 4 * deviations).min(), (means + 4 * deviations).max()
     around = means + deviations * np.linspace(-8, 8, 2 * canvas.RESOLUTION + 1)[:, None]

@@ -89,7 +89,7 @@ def restarts(result: FitResult, *, ax: Axes | None = None) -> Axes:
     marks = values, usable, agree(values, statuses, best), statuses == Status.MAX_ITER
     values, usable, agrees, is_short = (mark[order] for mark in marks)
 
-    # Usable ones where they ended, failed ones at the lower edge, as their log-likelihoods do not compare.
+    # Usable ones where they ended, failed ones at the lower edge, as their log-likelihoods do not compare
     ax, ranks = canvas.axes(ax), np.arange(1, len(values) + 1)
     if usable.any():
         typical = np.quantile(values[usable], 0.25)

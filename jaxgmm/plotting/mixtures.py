@@ -238,14 +238,14 @@ def _contours(ax: Axes, components: Components, rows: np.ndarray, levels: Sequen
     def log_density(points: np.ndarray) -> np.ndarray:
         return reduce(np.logaddexp, log_densities(components, points), np.full(len(points), -np.inf))
 
-    # The density that each share of the rows exceeds; there is none where the weight of noise is one.
+    # The density that each share of the rows exceeds; there is none where the weight of noise is one
     at_rows = log_density(rows)
     if not np.isfinite(at_rows).any():
         return []
     shares = {float(np.quantile(at_rows, 1 - share)): f"{100 * share:g} %" for share in levels}
     heights = sorted(shares)
 
-    # A grid that holds them whole.
+    # A grid that holds them whole
     across, up = _grid(components, heights[0])
     points = np.stack(np.meshgrid(across, up), axis=-1)
     on_grid = log_density(points.reshape(-1, 2)).reshape(points.shape[:2])

@@ -49,13 +49,13 @@ def fit(
         raise TypeError(f"result: expected what em, fit or select returned, got {type(result).__name__}")
     d = len(subject_of(result, x, feature_names).names)
 
-    # What there is to draw.
+    # What there is to draw
     over_rows: list[Any] = [density_1d] if d == 1 else [clusters] if x is None else [clusters, density]
     of_runs: list[Any] = [criteria] if hasattr(result, "table") else [restarts] if isinstance(result, FitResult) else []
     drawings = [partial(draw, result, x, feature_names=feature_names) for draw in over_rows]
     drawings += [partial(draw, result) for draw in [*of_runs, trace]]
 
-    # Four in a square, fewer in a row.
+    # Four in a square, fewer in a row
     columns = 2 if len(drawings) == 4 else len(drawings)
     rows = -(-len(drawings) // columns)
     if figure is None:

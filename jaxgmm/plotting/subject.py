@@ -88,7 +88,7 @@ def components_over(subject: Subject, features: Sequence[int]) -> Components:
     variances = np.broadcast_to(variances, (k, d))[:, chosen]
     covariance = np.broadcast_to(covariances[:, chosen[0], chosen[-1]] if is_matrix and len(chosen) > 1 else 0.0, k)
 
-    # What can be drawn.
+    # What can be drawn
     is_finite = np.isfinite(np.column_stack([means, variances, covariance])).all(1)
     weights = (1 - subject.noise_weight) * mixture.weights
     kept = (weights > 0) & is_finite & (variances > 0).all(1)
@@ -101,7 +101,7 @@ def log_densities(components: Components, points: np.ndarray) -> Iterator[np.nda
     """``log phi_j N(x | j)`` of points ``(n, f)``, component by component, ``(n,)`` in nats."""
     for _, weight, mean, deviation, correlation in zip(*components, strict=True):
         residuals = (points - mean) / deviation
-        # The second feature given the first, where there are two; a correlation of one is that of a line.
+        # The second feature given the first, where there are two; a correlation of one is that of a line
         rest = max(1 - correlation**2, np.finfo(float).eps)
         distance = residuals[:, 0] ** 2
         if residuals.shape[1] == 2:

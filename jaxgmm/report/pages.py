@@ -64,7 +64,7 @@ def page(
     """
     from jinja2 import Environment, PackageLoader
 
-    # Tables.
+    # Tables
     saved = as_saved_fit(selection, x, weights, feature_names=feature_names)
     names, rows = list(saved.feature_names), np.asarray(checks.as_rows(x))
     row_weights = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
@@ -72,7 +72,7 @@ def page(
     search, ranking, ending, components = display.sections(selection, saved, most_features=len(names))
     sizes = tables.of_rows(params, rows, row_weights, is_weighted=weights is not None)
 
-    # Chapters: a heading, tables, pictures.
+    # Chapters: a heading, tables, pictures
     chapters = [
         ("Data", [tables.of_data(rows, row_weights, names)], []),
         ("Search", [search, ranking], [_search_picture(selection)]),
@@ -85,7 +85,7 @@ def page(
         ("How this page was made", [tables.of_making(selection, origin)], []),
     ]
 
-    # The page from its template, in which all text is escaped.
+    # The page from its template, in which all text is escaped
     environment = Environment(loader=PackageLoader("jaxgmm", ""), autoescape=True)
     environment.filters["html"] = lambda sections: display.html(
         [part for section in sections for part in as_wide_as_paper(section)]
@@ -117,14 +117,14 @@ def _trace_picture(selection: Selection) -> Picture:
 def _component_pictures(params: GMMParams, rows: np.ndarray, names: list[str]) -> Iterator[Picture]:
     """Pictures of the best model and its rows, suited to the number of features."""
     d = len(names)
-    # One feature: a density.
+    # One feature: a density
     if d == 1:
         caption = "The mixture's density, and each component's part of it, over a histogram of the rows."
         draw = plotting.density_1d
         yield _picture(lambda figure: draw(params, rows, feature_names=names, ax=figure.subplots()), caption)
         return
 
-    # A few: every pair of them.
+    # A few: every pair of them
     if 2 < d <= plotting.MOST_FEATURES:
         caption = "Every pair of features: rows by most probable component; each feature on the diagonal."
         yield _picture(
@@ -133,7 +133,7 @@ def _component_pictures(params: GMMParams, rows: np.ndarray, names: list[str]) -
             *(_OF_PAIRS, _OF_PAIRS),
         )
 
-    # Two or more: three pictures of the two that separate the components best.
+    # Two or more: three pictures of the two that separate the components best
     which = f" The two of {d} features in which components differ most." if d > 2 else ""
     for plot, caption in _ACROSS_TWO:
         yield _picture(

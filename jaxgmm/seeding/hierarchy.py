@@ -38,19 +38,19 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int) -> np.ndarra
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial import KDTree
 
-    # Sample rows where there are many.
+    # Sample rows where there are many
     sample = x
     if len(x) > MAX_ROWS:
         size = max(MAX_ROWS, 2 * max(n_clusters))
         sample = x[np.random.default_rng(seed).choice(len(x), min(size, len(x)), replace=False)]
 
-    # Rotate to singular vectors and divide by the roots of singular values.
+    # Rotate to singular vectors and divide by the roots of singular values
     spread = sample.std(0)
     standard = (sample - sample.mean(0)) / np.where(spread > 0, spread, 1)
     _, singular, directions = np.linalg.svd(standard, full_matrices=False)
     transformed = standard @ directions.T / np.sqrt(np.where(singular > 1e-8 * singular[0], singular, 1))
 
-    # Build two trees and cut each into every number of clusters.
+    # Build two trees and cut each into every number of clusters
     def cut(tree: np.ndarray) -> list[np.ndarray]:
         tree[:, 2] = np.arange(len(tree))  # order of merging for height: without ties each cut has exactly k clusters
         return [fcluster(tree, k, "maxclust") - 1 for k in n_clusters]
@@ -61,7 +61,7 @@ def partitions(x: np.ndarray, n_clusters: Sequence[int], seed: int) -> np.ndarra
         by_likelihood = cut(gaussian_linkage(transformed))
     labels = np.stack([by_likelihood, cut(linkage(transformed, "ward"))], axis=1)
 
-    # Give each row the labels of the nearest row of the sample.
+    # Give each row the labels of the nearest row of the sample
     nearest = KDTree(sample).query(x)[1] if len(x) > len(sample) else slice(None)
     return labels[:, :, nearest]
 
@@ -115,14 +115,14 @@ def gaussian_linkage(x: np.ndarray) -> np.ndarray:
     def increase(i: Any, others: np.ndarray) -> np.ndarray:
         return _costs(*union(i, others), overall) - cost[i] - cost[others]
 
-    # Increases of the cost for every pair i > j, and for each i the j that raises it least.
+    # Increases of the cost for every pair i > j, and for each i the j that raises it least
     cost = _costs(size, scatter, overall)
     increases, pairs = np.full((n, n), np.inf), np.tril_indices(n, -1)
     increases[pairs] = increase(*pairs)
     is_cluster, node, tree = np.ones(n, bool), np.arange(n), np.empty((n - 1, 4))
     partner = _last_minimum(increases)
     for step in range(n - 1):
-        # Merge cluster j into cluster i.
+        # Merge cluster j into cluster i
         j = int(_last_minimum(increases[np.arange(n), partner]))
         i = int(partner[j])
         total, merged_scatter = union([i], [j])
@@ -131,7 +131,7 @@ def gaussian_linkage(x: np.ndarray) -> np.ndarray:
         cost[i] = _costs(total, merged_scatter, overall)[0]
         tree[step] = (node[i], node[j], step + 1, total[0])
         node[i], is_cluster[j] = n + step, False
-        # Update the increases of pairs with i, and the best partners that this changes.
+        # Update the increases of pairs with i, and the best partners that this changes
         increases[j], increases[:, j] = np.inf, np.inf
         others = np.flatnonzero(is_cluster & (np.arange(n) != i))
         increases[np.maximum(i, others), np.minimum(i, others)] = increase([i], others)

@@ -81,7 +81,7 @@ def kmeans(key: Array | int, x: Array, weights: Array, n_components: int) -> Arr
     Reference:
         Lloyd (1982), Least squares quantization in PCM.
     """
-    # Lloyd's algorithm converges within tens of steps on a sample; where it does not, EM goes on from there.
+    # Lloyd's algorithm converges within tens of steps on a sample; where it does not, EM goes on from there
     return kmeans_plus_plus(key, x, weights, n_components, n_steps=100)
 
 
@@ -223,7 +223,7 @@ def _first(number: Array | None, centres: Array) -> Array:
 
 def _random_centres(key: Array | int, x: Array, weights: Array, n_components: int) -> Array:
     """Distinct random rows ``(k, d)``, drawn without replacement with probability proportional to weight."""
-    # The k largest of log w_i + Gumbel noise are such a draw (Efraimidis & Spirakis 2006).
+    # The k largest of log w_i + Gumbel noise are such a draw (Efraimidis & Spirakis 2006)
     scores = jnp.log(weights) + jax.random.gumbel(checks.as_key(key), weights.shape, weights.dtype)
     return x[lax.top_k(scores, n_components)[1]]
 
@@ -234,11 +234,11 @@ def _plus_plus_centres(key: Array | int, x: Array, weights: Array, n_components:
 
     def add_centre(index: Array, carry: tuple[Array, Array]) -> tuple[Array, Array]:
         centres, distance = carry
-        # Draw candidates; by weight alone where every row coincides with a centre.
+        # Draw candidates; by weight alone where every row coincides with a centre
         mass = weights * distance
         mass = jnp.where(mass.sum() > 0, mass, weights)
         candidates = x[_draw_rows(u[index], mass)]
-        # Take the candidate with the smallest sum of distances to the nearest centre.
+        # Take the candidate with the smallest sum of distances to the nearest centre
         distances = jnp.minimum(distance[None], _squared_distances(x, candidates))
         best = jnp.argmin(einsum("cn,n->c", distances, weights))
         return centres.at[index].set(candidates[best]), distances[best]

@@ -34,7 +34,7 @@ TOL_SHARE = 0.1  # of tol: scikit-learn compares tol with the last gain, jaxgmm 
 FEWEST_ACCELERATED = 20  # max_iter under which, as after a warm start, plain EM runs, whose iterations can be compared
 FITTED = ("weights_", "means_", "covariances_", "precisions_cholesky_", "precisions_")
 
-# Since version 1.8, the check takes the array library of its arguments.
+# Since version 1.8, the check takes the array library of its arguments
 _TAKES_NAMESPACE = "xp" in inspect.signature(mixture.GaussianMixture._check_parameters).parameters
 _NUMPY = {"xp": np} if _TAKES_NAMESPACE else {}
 
@@ -146,7 +146,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
     @_checked
     def fit(self, X: Any, y: Any = None, sample_weight: Any = None) -> Self:
         """Fit the mixture to rows ``(n, d)`` with weights ``(n,)``, default one each; ``y`` is not used."""
-        # Arguments, checked by scikit-learn.
+        # Arguments, checked by scikit-learn
         refuse_misread(X, sample_weight)
         X = validate_data(self, X, dtype=[np.float64, np.float32], ensure_min_samples=2)
         if X.shape[0] < self.n_components:
@@ -159,7 +159,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         refuse_singular((get_family(self.covariance_type),), X, weights, self.reg_covar, None, "covariance_type")
         weights, unit = in_unit(weights)
 
-        # The best of all starts, in the precision of the rows.
+        # The best of all starts, in the precision of the rows
         with jax.enable_x64(X.dtype == np.float64):
             best = best_of_starts(
                 *self._starts(X, weights),
@@ -178,7 +178,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
 
     def _starts(self, X: np.ndarray, weights: np.ndarray) -> tuple[GMMParams, np.ndarray | None]:
         """Parameters to start from, and partitions ``(n_init, n, k)`` to estimate those that are None."""
-        # Parameters of the fit before, or those that the user sets.
+        # Parameters of the fit before, or those that the user sets
         if self.warm_start and hasattr(self, "converged_"):
             self._print_verbose_msg_init_beg(0)
             return jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), from_sklearn(self)), None
@@ -189,7 +189,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         initial = GMMParams(self.weights_init, self.means_init, inverse)
         initial = jax.tree.map(lambda leaf: np.asarray(leaf, X.dtype), initial)
 
-        # Partitions of the rows of positive weight, drawn by scikit-learn.
+        # Partitions of the rows of positive weight, drawn by scikit-learn
         counted, random_state = np.flatnonzero(weights > 0), check_random_state(self.random_state)
         rows = X[counted]
         partition = _Partition(**self.get_params(deep=False))
@@ -211,12 +211,12 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
 
     def _set_attributes(self, result: FitResult, inverse: np.ndarray, total_weight: float) -> None:
         """Set the attributes of a fit: parameters, lower bounds, status and convergence."""
-        # Parameters.
+        # Parameters
         best = result.best
         fitted = as_estimator(best.params, inverse, type_of(get_family(self.covariance_type)))
         self.__dict__.update({name: getattr(fitted, name) for name in FITTED})
 
-        # Lower bounds after each iteration.
+        # Lower bounds after each iteration
         self.excess_ = np.asarray(result.excess)
         self.n_iter_, self.status_ = int(best.n_iter), Status(int(best.status))
         bounds = np.append(best.history[: self.n_iter_], best.log_likelihood) / total_weight
@@ -225,7 +225,7 @@ class GaussianMixture(mixture.GaussianMixture):  # type: ignore[misc]
         for index, change in enumerate(changes):
             self._print_verbose_msg_iter_end(index + 1, change)
 
-        # Convergence.
+        # Convergence
         is_flat = self.status_ is Status.MAX_ITER and bool((abs(changes[-1:]) < self.tol).any())
         self.converged_ = bool(best.converged) or is_flat
         self._print_verbose_msg_init_end(self.lower_bound_, self.converged_)

@@ -35,7 +35,7 @@ def best_of_starts(
     is_accelerated: bool,
 ) -> tuple[FitResult, Array]:
     """The best fit of all starts, and its inverse Cholesky factors; features share one scale, as they share a ridge."""
-    # Starts: initial parameters, estimated from partitions where they are None.
+    # Starts: initial parameters, estimated from partitions where they are None
     if partitions is None:
         starts = jax.tree.map(lambda leaf: leaf[None], initial)
     else:
@@ -44,14 +44,14 @@ def best_of_starts(
         pairs = zip(initial, estimated, strict=True)
         starts = GMMParams(*(e if g is None else jnp.broadcast_to(g, e.shape) for g, e in pairs))
 
-    # Standardised rows and starts.
+    # Standardised rows and starts
     starts = complete_starts(starts)
     n_starts, k, d = starts.means.shape
     structure = family.structure(k, d)
     problem = standard_problem(x, weights, reg_covar, None, structure, per_feature=False, is_relative=False)
     starts = jax.vmap(partial(standardise_params, units=problem.units))(starts)
 
-    # The fit, back in the units of the rows.
+    # The fit, back in the units of the rows
     chunk_size = chunk_rows(min(n_starts, RULES.n_lanes or 1) * k, d, x.dtype.itemsize)
     task = gaussian_task(problem, family, jnp.asarray(tol, x.dtype), chunk_size)
     result = best_of(task, starts, max_iter, RULES, momentum() if is_accelerated else None)

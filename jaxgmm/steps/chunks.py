@@ -36,7 +36,7 @@ def sum_over_chunks(block: Block, observations: Any, weights: Array, size: int, 
         return _shared_between_devices(block, observations, weights, size)
 
     def add_chunk(totals: tuple[Any, Any], index: Array) -> tuple[tuple[Any, Any], None]:
-        # The last chunk reaches back to stay whole: rows that were counted already get weight zero.
+        # The last chunk reaches back to stay whole: rows that were counted already get weight zero
         start = jnp.minimum(index * size, n - size)
         rows, row_weights = jax.tree.map(
             lambda leaf: lax.dynamic_slice_in_dim(leaf, start, size), (observations, weights)
@@ -48,7 +48,7 @@ def sum_over_chunks(block: Block, observations: Any, weights: Array, size: int, 
     shapes = jax.eval_shape(block, *first)
     zeros, unpack = pack(jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes))
     (total, lost), _ = lax.scan(add_chunk, (zeros, zeros), jnp.arange(-(-n // size)))
-    # What an infinite total lost is infinity minus infinity, and means nothing.
+    # What an infinite total lost is infinity minus infinity, and means nothing
     return unpack(jax.tree.map(lambda sums, error: jnp.where(jnp.isfinite(sums), sums + error, sums), total, lost))
 
 

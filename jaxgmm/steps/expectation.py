@@ -113,7 +113,7 @@ def _natural_block(
     joint = parameters.constant[:, None] + sum(map(linalg.matmul, natural.in_parts(parameters.eta, features), features))
     if parameters.shared is not None:
         joint = joint - (linalg.matmul(parameters.shared, centred) ** 2).sum(0)[None] / 2
-    # A row so far out that its features overflow is infinitely far, unless it is NaN itself.
+    # A row so far out that its features overflow is infinitely far, unless it is NaN itself
     beyond = jnp.where(jnp.isnan(centred).any(0), jnp.nan, -jnp.inf)
     joint = jnp.where(jnp.isnan(joint), beyond[None], joint)
 
