@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from contextvars import copy_context
 from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -133,7 +134,8 @@ def program(*static_argnames: str) -> Callable[[Callable[..., R]], Callable[...,
                 return function(**jax.tree.unflatten(tree, leaves), **static)
 
             shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-            key = (function, tuple(static.items()), tree, shapes, jax.config.values["jax_enable_x64"])
+            setting = jax.config.values["jax_enable_x64"], jax.sharding.get_abstract_mesh()
+            key = (function, tuple(static.items()), tree, shapes, setting)
             return PROGRAMS.get(key, partial(Program, of_leaves, function.__name__.strip("_"))), leaves
 
         @wraps(function)
@@ -166,15 +168,21 @@ def compile_ahead(function: Any, *arguments: Any) -> None:
 
 
 def with_callers_settings(function: Callable[..., R]) -> Callable[..., R]:
-    """``function``, to run in another thread under this thread's settings of JAX."""
+    """``function``, to run in another thread with this thread's settings of JAX, its mesh, and what it shows."""
     values = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
+    mesh, context = jax.sharding.get_mesh(), copy_context()
 
-    @wraps(function)
-    def call(*arguments: Any) -> R:
+    def under_settings(*arguments: Any) -> R:
         with ExitStack() as stack:
             for name, value in values.items():
                 stack.enter_context(getattr(jax, name)(value))
+            if not mesh.empty:
+                stack.enter_context(jax.set_mesh(mesh))
             return function(*arguments)
+
+    @wraps(function)
+    def call(*arguments: Any) -> R:
+        return context.copy().run(under_settings, *arguments)
 
     return call
 

@@ -7,12 +7,13 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import jax
 
 _EVERY = 0.5  # seconds between two looks at the time
-_SHOWN: list["Display"] = []  # the innermost last
+_SHOWN: ContextVar["Display | None"] = ContextVar("shown", default=None)  # of this thread and of those it starts
 
 R = TypeVar("R")
 
@@ -111,11 +112,11 @@ def show(work: str, shown: bool = True, **arguments: Any) -> Iterator[Display | 
 
 @contextmanager
 def _listed(display: Display) -> Iterator[None]:
-    _SHOWN.append(display)
+    token = _SHOWN.set(display)
     try:
         yield
     finally:
-        _SHOWN.remove(display)
+        _SHOWN.reset(token)
 
 
 def _is_live() -> bool:
@@ -125,27 +126,29 @@ def _is_live() -> bool:
 
 def is_shown() -> bool:
     """Whether anybody looks."""
-    return bool(_SHOWN)
+    return _SHOWN.get() is not None
 
 
 def run(phase: str, function: Callable[..., R], *arguments: Any) -> R:
     """``function(*arguments)``, and if anybody looks, what it is called and no return before its end."""
-    if not _SHOWN:
+    display = _SHOWN.get()
+    if display is None:
         return function(*arguments)
-    _SHOWN[-1].enter(phase)
+    display.enter(phase)
     return jax.block_until_ready(function(*arguments))
 
 
 def say(detail: str) -> None:
     """How far the phase has come, if anybody looks."""
-    if _SHOWN:
-        _SHOWN[-1].say(detail)
+    display = _SHOWN.get()
+    if display is not None:
+        display.say(detail)
 
 
 @contextmanager
 def compiling(program: str) -> Iterator[None]:
     """Say that a program is being compiled, if anybody looks."""
-    display = _SHOWN[-1] if _SHOWN else None
+    display = _SHOWN.get()
     if display is None:
         yield
         return

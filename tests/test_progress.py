@@ -11,6 +11,8 @@ import pytest
 
 import jaxgmm
 from jaxgmm import progress
+from jaxgmm.programs import with_callers_settings
+from jaxgmm.progress import is_shown
 
 
 @pytest.fixture(autouse=True)
@@ -44,6 +46,20 @@ def test_what_goes_wrong_in_the_body_is_not_hidden(capsys):
     with pytest.raises(ValueError, match="no"), progress.show("fitting"):
         raise ValueError("no")
     assert threading.active_count() <= before + 1
+
+
+def test_what_one_thread_shows_is_not_of_others(capsys):
+    seen = []
+    with progress.show("fitting"):
+        threads = [
+            threading.Thread(target=function)
+            for function in (lambda: seen.append(is_shown()), with_callers_settings(lambda: seen.append(is_shown())))
+        ]
+        for thread in threads:
+            thread.start()
+            thread.join()
+    assert seen == [False, True]  # another computation, and a part of this one
+    assert not is_shown()
 
 
 def test_in_a_pipe_there_is_a_line_for_each_phase(capsys, monkeypatch):

@@ -19,8 +19,12 @@ SearchOne = Callable[[np.ndarray, list[Family], int], FamilyModels]  # (labels, 
 def in_parallel(
     search: SearchOne, groups: list[list[Family]], labels: dict[Family, np.ndarray], display: Display | None
 ) -> dict[Family, FamilyModels]:
-    """``search`` of every family, side by side; the first of each group compiles a program for the others."""
-    search, pool = with_callers_settings(search), ThreadPoolExecutor(os.cpu_count())
+    """``search`` of every family, side by side; the first of each group compiles a program for the others.
+
+    One after another where the devices of a mesh share the rows: they would wait for each other in unlike orders.
+    """
+    n_threads = os.cpu_count() if jax.sharding.get_mesh().empty else 1
+    search, pool = with_callers_settings(search), ThreadPoolExecutor(n_threads)
 
     def after(first: Future[FamilyModels], group: list[Family], which: int) -> FamilyModels:
         wait([first])  # it is running or done, as the pool takes tasks in turn

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import AxisType
 from problems import DATA, FAITHFUL, blobs
 
 import jaxgmm
@@ -211,6 +212,16 @@ def test_a_spurious_restart_is_reported_and_not_chosen(x64):
     assert (np.asarray(result.statuses) == Status.DEGENERATE).any()
     assert result.best.status == Status.CONVERGED
     assert float(result.best.log_likelihood) < float(jnp.nanmax(result.log_likelihoods))
+
+
+def test_the_devices_of_a_mesh_share_the_rows():
+    x = np.random.default_rng(0).normal(size=(60_000, 4)).astype(np.float32)
+    x[:20_000] += 3
+    search = {"n_components": [1, 2], "families": ["EEE", "VVV", "VII"], "n_init": 4}
+    alone, mesh = jaxgmm.select(KEY, x, **search), jax.make_mesh((4,), ("rows",), axis_types=(AxisType.Auto,))
+    with jax.set_mesh(mesh):
+        shared = jaxgmm.select(KEY, x, **search)
+    np.testing.assert_allclose(shared.table, alone.table, rtol=1e-6)
 
 
 def test_random_partitions_of_several_numbers_at_once(dtype):
