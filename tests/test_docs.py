@@ -9,6 +9,7 @@ from sphinx.util.inventory import InventoryFile
 
 import jaxgmm
 
+pytestmark = pytest.mark.slow  # the pictures of the pages are drawn
 DOCS = Path(__file__).parents[1] / "docs"
 MODULES = (
     jaxgmm.acceleration,

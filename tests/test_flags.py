@@ -15,7 +15,7 @@ HIGHEST = -6 * (np.log(2) + np.log(2 * np.pi * np.e / 6) / 2)  # two clusters th
 DEBUG = ("debug_nans", "debug_infs", "debug_key_reuse")
 
 
-@pytest.fixture(params=[DEBUG, (*DEBUG, "enable_x64")], ids=" ".join)
+@pytest.fixture(params=[pytest.param(DEBUG, marks=pytest.mark.slow), (*DEBUG, "enable_x64")], ids=" ".join)
 def flags(request):
     with ExitStack() as stack:
         for name in request.param:

@@ -40,7 +40,12 @@ def assert_honest(result, x, ridge=1e-6):
 
 @pytest.mark.parametrize(
     ("family", "expected"),
-    [("full", -1130.2705), ("tied", -1140.1945), ("diag", -1147.8088), ("spherical", -1709.5293)],
+    [
+        ("full", -1130.2705),
+        ("tied", -1140.1945),
+        pytest.param("diag", -1147.8088, marks=pytest.mark.slow),
+        pytest.param("spherical", -1709.5293, marks=pytest.mark.slow),
+    ],
 )
 def test_float32_far_from_the_origin(family, expected):
     """Squares of such rows leave no digit for the variances; the reference is float64 EM on the same float32 rows."""
@@ -69,6 +74,7 @@ def test_the_global_maximum_of_old_faithful_tied(dtype):
     assert min(bics, key=bics.get) == 3
 
 
+@FLOAT64_IS_SLOW
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda f: f.name)
 def test_units_and_origin_change_nothing_but_units(family, dtype):
     """Features are shifted and scaled, each by its own factor; by a common one if the family shares a variance."""
@@ -82,6 +88,7 @@ def test_units_and_origin_change_nothing_but_units(family, dtype):
     np.testing.assert_array_equal(jaxgmm.predict(a.params, x), jaxgmm.predict(b.params, moved))
 
 
+@FLOAT64_IS_SLOW
 @pytest.mark.parametrize("k", [1, 2, 3])
 def test_identical_rows(k, dtype):
     """Rows without any spread: the variances are the least there are, and nothing becomes NaN."""
@@ -133,11 +140,12 @@ def test_rejects_the_spurious_maximum_of_iris(dtype):
 
 
 # Faithful with 6 full components has dozens of maxima within a few nats: more restarts for those who want the top.
-@pytest.mark.parametrize(
-    ("data", "family", "fit", "labels"),
-    [f for f in MCLUST_FITS if f[1] in FAMILIES and f[2]["G"] == 3],
-    ids=mclust_id,
-)
+THREE = [fit for fit in MCLUST_FITS if fit[1] in FAMILIES and fit[2]["G"] == 3]
+DIAGONAL = [pytest.param(*fit, marks=pytest.mark.slow) for fit in THREE if fit[1] in (jaxgmm.DIAG, jaxgmm.SPHERICAL)]
+MATRICES = [fit for fit in THREE if fit[1] in (jaxgmm.FULL, jaxgmm.TIED)]
+
+
+@pytest.mark.parametrize(("data", "family", "fit", "labels"), [*MATRICES, *DIAGONAL], ids=mclust_id)
 def test_at_least_as_good_as_mclust(data, family, fit, labels, x64):
     result = jaxgmm.fit(KEY, DATA[data], fit["G"], family=family)
     assert_honest(result, DATA[data])
@@ -164,8 +172,11 @@ def hard_data():
     }
 
 
+LIKE_OTHERS = ("collinear columns", "n barely above d", "a far outlier", "200 features")
+
+
 @FLOAT64_IS_SLOW
-@pytest.mark.parametrize("name", hard_data())
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LIKE_OTHERS)) for n in hard_data()])
 def test_hard_data_end_finite_monotone_and_truthful(name, dtype):
     x, k, options = hard_data()[name]
     x = x.astype(dtype)
@@ -218,7 +229,7 @@ def test_result_is_scored_by_its_own_parameters(dtype):
     assert not np.isnan(best.history[: int(best.n_iter)]).any()
 
 
-@pytest.mark.parametrize("max_iter", [0, 10, 50, 60])
+@pytest.mark.parametrize("max_iter", [0, 50, *(pytest.param(n, marks=pytest.mark.slow) for n in (10, 60))])
 def test_max_iter_is_the_limit_across_both_phases(max_iter, x64):
     best = jaxgmm.fit(KEY, FAITHFUL, 4, n_init=4, tol=0.0, max_iter=max_iter).best
     assert (best.status, best.n_iter, best.history.shape) == (Status.MAX_ITER, max_iter, (max_iter,))

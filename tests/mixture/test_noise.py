@@ -72,7 +72,7 @@ def test_outside_the_region_there_is_no_noise(region, x64):
     assert np.isneginf(jaxgmm.joint_log_prob(params, far)[:, 3]).all()
 
 
-@pytest.mark.parametrize("region", REGIONS)
+@pytest.mark.parametrize("region", ["box", pytest.param("hull", marks=pytest.mark.slow)])
 def test_clusters_under_noise_come_back_in_any_units(region, dtype):
     x = scattered().astype(dtype)
     result = jaxgmm.fit(KEY, x, 2, noise=REGIONS[region](x))

@@ -186,7 +186,7 @@ def test_noise_goes_beside_steps_of_plain_functions():
     np.testing.assert_allclose(result.log_likelihood, jaxgmm.em(params, x, max_iter=3).log_likelihood, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["ridge", "tol"])
+@pytest.mark.parametrize("name", ["ridge", pytest.param("tol", marks=pytest.mark.slow)])
 def test_under_jit_an_option_out_of_range_becomes_a_status(name):
     x, params = blobs(30).astype(np.float32), random_params(jaxgmm.FULL, dtype=np.float32)
     key = jax.random.key(0)
