@@ -14,12 +14,14 @@ from jax import Array, lax
 from jax.typing import ArrayLike
 
 from .. import checks
-from ..covariance.families import FULL
+from ..arrays import columns_in_order
+from ..covariance.families import FULL, Family
+from ..fitted import feature_names_of
 from ..linalg import Packed, pack
 from ..programs import program
 from ..steps.contract import Steps
 from ..steps.options import model_and_rows
-from ..types import EMResult
+from ..types import EMResult, Observations, Prior
 from .accelerators import Accelerator
 from .driver import State, Task, begin, is_running, iterate_once, result_of, task_of
 
@@ -38,7 +40,11 @@ def em_batch(
     tol: ArrayLike = 1e-6,
     max_iter: int = 1000,
     accelerate: Accelerator | None = None,
-    **options: Any,
+    steps: Steps | None = None,
+    family: Family | None = None,
+    ridge: ArrayLike | None = None,
+    prior: Prior | None = None,
+    chunk_size: int | None = None,
 ) -> EMResult:
     """Run EM many times: from many starts, on many data sets, with many weights.
 
@@ -55,7 +61,11 @@ def em_batch(
         tol: see :func:`jaxgmm.em`.
         max_iter: see :func:`jaxgmm.em`.
         accelerate: see :func:`jaxgmm.em`.
-        **options: the model, by ``steps``, ``family``, ``ridge``, ``prior`` or ``chunk_size``; see :func:`jaxgmm.em`.
+        steps: see :func:`jaxgmm.em`, as for the following.
+        family: of the covariances.
+        ridge: of the default M-step.
+        prior: the same for all runs.
+        chunk_size: rows in memory at once.
 
     Returns:
         :class:`EMResult`, every field with a leading axis.
@@ -82,14 +92,22 @@ def em_batch(
     sizes = {np.shape(leaf)[0] for leaf in jax.tree.leaves(stacked)}
     if len(sizes) != 1:
         raise ValueError(f"in_axes: expected leading axes of one length, got {sorted(sizes)} with in_axes {in_axes}")
-    as_model: Any = partial(model_and_rows, **options)
+    names = feature_names_of(params, x) if steps is None else None
+    if steps is None and not isinstance(x, Observations):
+        x = _rows(columns_in_order(x, params), axes[1])
+    as_model: Any = partial(model_and_rows, steps=steps, family=family, ridge=ridge, prior=prior, chunk_size=chunk_size)
     model = jax.vmap(as_model, axes, (None, *axes))(params, x, weights)
     tol = jnp.asarray(checks.non_negative(tol, "tol"), model[-1].dtype)
     n_lanes = None if n_lanes is None else checks.as_integer(n_lanes, "n_lanes", 1)
     max_iter = checks.as_integer(max_iter, "max_iter", 0)
     result = _em_batch(*model, tol, axes, sizes.pop(), n_lanes, max_iter, accelerate)
-    is_custom = any(options.get(name) is not None for name in ("steps", "m_step"))
-    return result if is_custom else result._replace(family=options.get("family") or FULL)
+    return result if steps is not None else result._replace(family=family or FULL, feature_names=names)
+
+
+def _rows(x: Any, axis: int | None) -> Array:
+    """Rows ``(n, d)``, or ``(sets, n, d)`` of many data sets, checked together."""
+    x = checks.as_numbers(x, "x")
+    return checks.as_rows(x) if axis is None else checks.as_rows(x.reshape(-1, *x.shape[2:])).reshape(*x.shape[:2], -1)
 
 
 @program("axes", "size", "n_lanes", "max_iter", "accelerate")

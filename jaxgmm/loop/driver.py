@@ -170,20 +170,20 @@ def judge(task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike)
 
 def accept_or_reject(state: State, verdict: Verdict, stats: Any) -> State:
     """The state after a verdict, but for the next candidate."""
-    reached = verdict.objective, verdict.penalty, verdict.step, verdict.rate, verdict.n_iter, verdict.n_plain
-    accepted = state.candidate, stats, *reached
-    is_start = jnp.isneginf(state.objective) & is_running(state)  # its score is reported though it failed
-    objective = jnp.where(is_start, verdict.objective, state.objective)
-    before = objective, state.penalty, state.step, state.rate, state.n_iter, state.n_plain
-    rejected = state.params, state.stats, *before
-    params, stats, objective, penalty_nats, step, rate, n_iter, n_plain = jax.tree.map(
-        partial(jnp.where, verdict.is_rejected), rejected, accepted
-    )
-    history = jnp.where(jnp.arange(len(state.history), dtype=n_iter.dtype) == n_iter, objective, state.history)
-    return State(
-        params, stats, objective, penalty_nats, history, n_iter, verdict.status, state.candidate, step, rate, n_plain,
-        state.acceleration,
+    accepted = state._replace(
+        params=state.candidate, stats=stats, objective=verdict.objective, penalty=verdict.penalty, step=verdict.step,
+        rate=verdict.rate, n_iter=verdict.n_iter, n_plain=verdict.n_plain,
     )  # fmt: skip
+    is_start = jnp.isneginf(state.objective) & is_running(state)  # its score is reported though it failed
+    rejected = state._replace(objective=jnp.where(is_start, verdict.objective, state.objective))
+    state = jax.tree.map(partial(_where_unlike, verdict.is_rejected), rejected, accepted)
+    is_now = jnp.arange(len(state.history), dtype=state.n_iter.dtype) == state.n_iter
+    return state._replace(history=jnp.where(is_now, state.objective, state.history), status=verdict.status)
+
+
+def _where_unlike(condition: Array, one: Array, other: Array) -> Array:
+    """``where``, but for values that are the same, which need no kernel."""
+    return one if one is other else jnp.where(condition, one, other)
 
 
 def _first_of(*reasons: tuple[Array, ArrayLike]) -> Array:
