@@ -25,7 +25,7 @@ class Status(enum.IntEnum):
     @property
     def is_usable(self) -> bool:
         """Whether the parameters can be used, as the fit converged or was still climbing at ``max_iter``."""
-        return self in (Status.CONVERGED, Status.MAX_ITER, Status.ISOLATED)
+        return bool(is_usable(self))
 
     def __str__(self) -> str:
         return f"{self.name}: {describe(self).removeprefix('converged: ')}"

@@ -128,6 +128,9 @@ class EMResult(NamedTuple):
     total_weight: Any = None  #: () sum of the row weights, so n where none were given
     family: Any = None  #: the covariance Family, where params are a Gaussian mixture
     feature_names: FeatureNames | None = None  #: of the columns, where the rows came as a table
+    #: (k,) log-likelihood in nats that each component gains by collapsing, zero for sound ones; fit and select compare
+    #: without it, and em does not compute it
+    excess: Any = None
 
     @property
     def converged(self) -> Any:
@@ -147,9 +150,6 @@ class FitResult(NamedTuple):
     best: EMResult  #: the restart that ended highest of those that are usable
     log_likelihoods: Array  #: (n_init,) where each was left, in nats (estimated if on a sample); NaN where it failed
     statuses: Array  #: (n_init,) int, a Status each; MAX_ITER where it was left after the brief run
-    #: (k,) log-likelihood in nats that each component of best gains by collapsing, zero for sound ones; subtracted when
-    #: restarts are compared
-    excess: Any = None
 
     @property
     def params(self) -> Any:
@@ -170,6 +170,11 @@ class FitResult(NamedTuple):
     def converged(self) -> Any:
         """Whether the best restart converged, () bool."""
         return self.best.converged
+
+    @property
+    def excess(self) -> Any:
+        """Of the best restart, nats that each component gains by collapsing, (k,)."""
+        return self.best.excess
 
     @property
     def n_iter(self) -> Array:

@@ -24,7 +24,8 @@ class Selection:
         n_components: the K numbers of components searched.
         table: ``(F, K)`` the criterion, on the scale of twice the log-likelihood; NaN where no restart came to a
             usable end.
-        log_likelihoods: ``(F, K)`` of the best restart, in nats.
+        log_likelihoods: ``(F, K)`` of the best restart, in nats; as the criterion, without the excess of components
+            that have no spread of their own.
         statuses: ``(F, K)`` int, a Status each, of the best restart.
         failed: ``(F, K)`` int, restarts that failed or degenerated.
         results: by family name and number of components, the best :class:`EMResult`, as :func:`jaxgmm.fit` returns it.
@@ -86,6 +87,11 @@ class Selection:
     def status(self) -> Any:
         """The best model's :class:`jaxgmm.Status`."""
         return known_status(self.best.status)
+
+    @property
+    def excess(self) -> Any:
+        """Nats that each component of the best model gains by collapsing, (k,)."""
+        return self.best.excess
 
     @property
     def converged(self) -> Any:

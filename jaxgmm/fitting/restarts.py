@@ -120,7 +120,7 @@ def winners(tasks: Task, in_axes: Any, shape: tuple[int, int], standing: Standin
     results = _each_start(in_axes, shape[0])(result_of)(tasks, states)
     winner = jnp.argmax(jax.vmap(_ranking)(states.status, states.objective - excess.sum(2)), axis=1)
     best, excess = jax.vmap(take)((results, excess), winner)
-    return FitResult(best, results.log_likelihood, results.status, excess)
+    return FitResult(best._replace(excess=excess), results.log_likelihood, results.status)
 
 
 def _each_start(in_axes: Any, n_models: int) -> Any:

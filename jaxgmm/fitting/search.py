@@ -128,8 +128,8 @@ def search_family(data: Data, labels: Array, which: Array, search: Search) -> Fa
         search: what to search.
     """
     fit = partial(_fit_all_numbers, data, labels, which, search)
-    (best, _, statuses, excess), objectives = fit(data.weights)
-    log_likelihoods, objectives = (value - excess.sum(1) for value in (best.log_likelihood, objectives))
+    (best, _, statuses), objectives = fit(data.weights)
+    log_likelihoods, objectives = (value - best.excess.sum(1) for value in (best.log_likelihood, objectives))
     clusters = lax.map(lambda params: predict(params, data.x[data.sample]), best.params)
     failed = (~is_usable(statuses)).sum(1)
     terms = _terms(data, search, fit, best)
@@ -154,14 +154,16 @@ def _fit_all_numbers(
         problem = problem._replace(prior=_priors(data, which, search, weights, problem))
     chunk_size = chunk_rows(most * N_LANES, d, data.x.dtype.itemsize)
     tasks = gaussian_task(problem, family, data.tol, chunk_size)
-    stacked = {id(leaf) for leaf in jax.tree.leaves(problem.prior)} if search.prior_rule is not None else set()
-    in_axes = jax.tree.map(lambda leaf: 0 if id(leaf) in stacked else None, tasks)
+    axis = None if search.prior_rule is None else 0
+    of_prior = {id(leaf) for leaf in jax.tree.leaves(problem.prior)}
+    in_axes = jax.tree.map(lambda leaf: axis if id(leaf) in of_prior else None, tasks)
 
     # Restarts, and back to the features' own units
     starts = jax.vmap(complete_starts)(jax.vmap(jax.vmap(start))(labels))
     best = successive_halving(tasks, in_axes, starts, search.max_iter, RULES, momentum())
     objective: Any = jax.vmap(lambda task, r: r.log_likelihood + task.steps.log_prior(r.params), (in_axes, 0))
-    return jax.vmap(lambda result: restore(result, problem, True))(best), objective(tasks, best.best)
+    back: Any = jax.vmap(lambda result, prior: restore(result, problem._replace(prior=prior), True), (0, axis))
+    return back(best, problem.prior), objective(tasks, best.best)
 
 
 def _priors(data: Data, which: Array, search: Search, weights: Array, problem: StandardProblem) -> Prior:

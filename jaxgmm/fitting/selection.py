@@ -275,4 +275,4 @@ def _model(results: EMResult, column: int, k: int) -> EMResult:
     """One of several results, with its first k components alone: those beyond have weight zero."""
     result: EMResult = jax.tree.map(lambda leaf: leaf[column], results)
     weights, means, covariances = result.params
-    return result._replace(params=GMMParams(weights[:k], means[:k], covariances[:k]))
+    return result._replace(params=GMMParams(weights[:k], means[:k], covariances[:k]), excess=result.excess[:k])

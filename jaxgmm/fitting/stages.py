@@ -113,8 +113,8 @@ def _first_components(result: FitResult, n_used: Array | None) -> FitResult:
     params, k = mixture_of(result.best.params), int(n_used)
     mixture = GMMParams(*(leaf if len(leaf) == 1 else first_rows(leaf, k) for leaf in params))
     noisy = isinstance(result.best.params, NoisyGMMParams)
-    best = result.best._replace(params=result.best.params._replace(mixture=mixture) if noisy else mixture)
-    return result._replace(best=best, excess=first_rows(result.excess, k))
+    params = result.best.params._replace(mixture=mixture) if noisy else mixture
+    return result._replace(best=result.best._replace(params=params, excess=first_rows(result.excess, k)))
 
 
 def _shapes_of_starts(x: Array, noise: Noise | None, options: Options) -> Any:

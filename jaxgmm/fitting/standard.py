@@ -11,6 +11,7 @@ from ..checks import mixture_of
 from ..covariance.families import Family
 from ..covariance.ridge import Ridge
 from ..loop.driver import Task, task_of
+from ..mixture.priors import power_of_units
 from ..mixture.units import (
     Scale,
     is_representable,
@@ -110,22 +111,25 @@ def restore(result: FitResult, problem: StandardProblem, sort: bool, noise: Nois
     It is NON_FINITE where the dtype does not hold its parameters in these units. The noise comes back as the caller
     gave it: there and back, rounding would move its edge over a row.
     """
-    best, log_jacobian = result.best, problem.weights.sum() * jnp.log(problem.units.scale).sum()
-    params: Any = restore_params(mixture_of(best.params), problem.units)
+    best, log_units = result.best, jnp.log(problem.units.scale).sum()
+    mixture, log_jacobian = mixture_of(best.params), problem.weights.sum() * log_units
+    of_prior = 0 if problem.prior is None else power_of_units(mixture, problem.prior) * log_units
+    params: Any = restore_params(mixture, problem.units)
     excess, status = result.excess, best.status
     is_lost = is_usable(status) & ~is_representable(params)
     if sort:
-        order = order_of(mixture_of(best.params))
+        order = order_of(mixture)
         params, excess = _in_order(params, order), excess[order]
     if isinstance(best.params, NoisyGMMParams):
         params = NoisyGMMParams(params, best.params.noise_weight, best.params.noise if noise is None else noise)
     best = best._replace(
         params=params,
+        excess=excess,
         log_likelihood=best.log_likelihood - log_jacobian,
-        history=best.history - log_jacobian,
+        history=best.history - log_jacobian + of_prior,
         status=jnp.where(is_lost, jnp.int32(Status.NON_FINITE), status),
     )
-    return FitResult(best, result.log_likelihoods - log_jacobian, result.statuses, excess)
+    return FitResult(best, result.log_likelihoods - log_jacobian, result.statuses)
 
 
 def order_of(params: GMMParams) -> Array:

@@ -80,6 +80,14 @@ def log_prior(params: GMMParams | Fitted, prior: Prior) -> Array:
     return of_weights.sum() - jnp.where(alive, of_means, 0).sum() - jnp.where(counted, of_covariances, 0).sum()
 
 
+def power_of_units(params: GMMParams, prior: Prior) -> Array:
+    """The power of the features' units that a prior density is in, as those of means and covariances are, ``()``."""
+    k, d = params.means.shape
+    n_alive = (params.weights > 0).sum(dtype=prior.dof.dtype)
+    n_covariances = n_alive if params.covariances.shape[0] == k else 1
+    return -(n_alive + n_covariances * (prior.dof + d + 1))
+
+
 def default_prior(
     x: ArrayLike, n_components: ArrayLike, weights: ArrayLike | None = None, *, family: Family = FULL
 ) -> Prior:
@@ -101,7 +109,7 @@ def default_prior(
 
     Raises:
         TypeError: if an argument is not numeric.
-        ValueError: if shapes do not fit together.
+        ValueError: if shapes do not fit together, or weights sum to one or less.
 
     Example:
         >>> import jax.numpy as jnp
@@ -115,6 +123,8 @@ def default_prior(
     x = checks.as_rows(x)
     d = x.shape[1]
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
+    if checks.is_concrete(weights) and not weights.sum() > 1:
+        raise ValueError(f"weights: expected a sum above one, as a prior counts rows, got {float(weights.sum()):.3g}")
     total, rows = weights.sum(), moments.weighted(x, weights)
     scatter = total * moments.covariance(rows)
     scale = scatter / (total - 1) / jnp.asarray(n_components, x.dtype) ** (2 / d)

@@ -37,6 +37,11 @@ def text(content: Sequence[Section]) -> str:
     return "\n\n".join("\n".join(lines(section)) for section in content)
 
 
+def components(k: int) -> str:
+    """A number of components in words."""
+    return "1 component" if k == 1 else f"{k} components"
+
+
 def html(content: Sequence[Section]) -> str:
     """Sections of a report as HTML tables, with all names and values escaped; cells say of which column they are."""
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
+from ..arrays import columns_in_order
 from ..checks import mixture_of
 from ..covariance.families import Family, letters
 from ..files.saved import FitLike, SavedFit, as_saved_fit
@@ -17,9 +18,9 @@ from ..mixture.noise import all_weights
 from ..types import EMResult, FitResult, GMMParams, Status, describe
 from .layout import Facts as Facts
 from .layout import Section as Section
+from .layout import components, shortened, with_deviation
 from .layout import html as html
 from .layout import image as image
-from .layout import shortened, with_deviation
 from .layout import text as text
 
 _LONGEST_TABLE = 8  # models listed of a search
@@ -55,7 +56,7 @@ def summary(
         >>> import jax.numpy as jnp
         >>> from jaxgmm import GMMParams
         >>> print(summary(GMMParams(jnp.ones(1), jnp.zeros((1, 2)), jnp.full((1, 2), 4.0))))
-        model           1 components, diag covariances
+        model           1 component, diag covariances
         <BLANKLINE>
         mean ± standard deviation of each component:
         component  weight     x1     x2
@@ -63,7 +64,7 @@ def summary(
     """
     if is_batch(fit):
         return text(batch(fit))
-    data = [] if x is None else [("data", size(checks.as_rows(x), weights))]
+    data = [] if x is None else [("data", size(checks.as_rows(columns_in_order(x, fit)), weights))]
     return text(sections(fit, as_saved_fit(fit, x, weights, family=family, feature_names=feature_names), data))
 
 
@@ -74,7 +75,7 @@ def sections(
 
     ``saved`` is what :func:`as_saved_fit` makes of ``fit``.
     """
-    ending = _ending(saved)
+    ending = [*_ending(saved), *_collapsed(fit)]
     components = components_of(saved.params, saved.feature_names, most_features, most_components)
     if isinstance(fit, Selection):
         return [Section([*data, *_numbers_of_models(fit)]), _best_models(fit), Section(ending), components]
@@ -103,7 +104,7 @@ def batch(fit: Any) -> list[Section]:
 
 def _ending(saved: SavedFit) -> Facts:
     """Facts of a fit: its model, its criteria, and why it stopped."""
-    facts = [("model", f"{mixture_of(saved.params).means.shape[0]} components, {saved.family} covariances")]
+    facts = [("model", f"{components(len(mixture_of(saved.params).means))}, {saved.family} covariances")]
     for name, value in saved.criteria.items():
         sign = f"; mclust's sign: {-value:.4f}" if name in _IN_MCLUST else ""
         is_likelihood = name == "log_likelihood"
@@ -171,9 +172,14 @@ def _best_models(selection: Selection) -> Section:
 
 
 def _restarts(fit: FitResult) -> Facts:
-    """How the restarts ended, and which components of the best have no spread of their own."""
+    """How the restarts ended."""
     statuses, n_agree = np.asarray(fit.statuses), np.count_nonzero(fit.agrees)
     failed = sum(not Status(status).is_usable for status in statuses.tolist())
-    facts = [("restarts", f"{len(statuses)}, of which {failed} failed; {n_agree} ended as high as the best")]
-    isolated = [] if fit.excess is None else np.flatnonzero(np.asarray(fit.excess) > 0).tolist()
-    return [*facts, ("without spread", f"components {isolated}")] if isolated else facts
+    return [("restarts", f"{len(statuses)}, of which {failed} failed; {n_agree} ended as high as the best")]
+
+
+def _collapsed(fit: FitLike) -> Facts:
+    """Which components have no spread of their own."""
+    excess = getattr(fit, "excess", None)
+    components = [] if excess is None else np.flatnonzero(np.asarray(excess) > 0).tolist()
+    return [("without spread", f"components {components}")] if components else []

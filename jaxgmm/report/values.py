@@ -16,7 +16,7 @@ from ..programs import as_host_array
 from ..status import Status, known_status
 from ..types import EMResult, FitResult, GMMParams
 from . import layout
-from .layout import Section, shortened
+from .layout import Section, components, shortened
 from .text import batch, components_of, is_batch, sections
 
 _MOST_COMPONENTS, _MOST_FEATURES = 10, 6
@@ -61,7 +61,10 @@ def overview(value: Any) -> list[Section]:
     if isinstance(value, EMResult | FitResult):
         return _fit(value)
     saved = gathered(value, family_of(value), None)
-    facts = [(type(value).__name__, f"{params.k} components, {saved.family} covariances"), ("data", _size(params))]
+    facts = [
+        (type(value).__name__, f"{components(params.k)}, {saved.family} covariances"),
+        ("data", _size(params)),
+    ]
     return [Section(facts), components_of(value, saved.feature_names, _MOST_FEATURES, _MOST_COMPONENTS)]
 
 
@@ -80,7 +83,7 @@ def _fit(fit: Any) -> list[Section]:
     run = fit.best if isinstance(fit, FitResult | Selection) else fit
     word = saved.status.name if saved.status is not None else "not said how it ended"
     if isinstance(fit, Selection):
-        word = f"{letters(fit.family)}, {fit.k} components: the best of {fit.table.size} by {fit.criterion.upper()}"
+        word = f"{letters(fit.family)}, {components(fit.k)}: the best of {fit.table.size} by {fit.criterion.upper()}"
     facts = [
         (type(fit).__name__, word),
         ("data", _size(mixture_of(saved.params), getattr(run, "total_weight", None))),
@@ -98,7 +101,7 @@ def _batch(value: Any, params: GMMParams) -> list[Section]:
     shape = np.shape(value.status) if is_batch(value) else None
     words = f"a batch of shape {params.means.shape[:-2] if shape is None else shape}"
     endings = [] if shape is None else batch(value)[0].rows
-    return [Section([(type(value).__name__, words), ("each", f"{params.k} components, {_size(params)}"), *endings])]
+    return [Section([(type(value).__name__, words), ("each", f"{components(params.k)}, {_size(params)}"), *endings])]
 
 
 def _fields(value: Any, words: str = "") -> list[Section]:

@@ -53,6 +53,7 @@ SLOW_CASES += [(s, o, c) for s in (6, 1e6) for o in (None, 1e9) for c in (-9999.
 CASES += [pytest.param(*case, marks=slow) for case in SLOW_CASES]
 
 
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")  # EM without momentum is slow here
 @pytest.mark.parametrize(("separation", "outlier", "code"), CASES)
 def test_no_lower_than_scikit_learn(separation, outlier, code, x64):
     """Its best of ten, with a ridge of 1e-6 of each cluster's variance."""
@@ -73,6 +74,18 @@ def test_an_outlier_costs_the_others_nothing(outlier, dtype):
     np.testing.assert_array_equal(np.asarray(result.excess) > 0, result.best.params.means[:, 0] < -outlier / 2)
     for value, expected in zip(by_mean(result.best.params)[1:], by_mean(alone)[1:], strict=True):
         np.testing.assert_allclose(value[1:], expected, atol=2e-3)  # tol of nats allows for so much
+
+
+@slow
+def test_a_search_names_the_component_too(x64):
+    x = two_clusters(6, 1e4)
+    found = jaxgmm.select(KEY, x, [3], families=["V"], n_init=4)
+    assert found.status == Status.ISOLATED
+    excess = np.asarray(found.excess)
+    np.testing.assert_array_equal(excess > 0, found.params.means[:, 0] < -5e3)
+    expected = float(jaxgmm.bic(found, x)) + 2 * excess.sum()
+    assert float(np.nanmin(found.table)) == pytest.approx(expected, abs=1e-3)
+    assert "without spread  components [2]" in repr(found)
 
 
 @pytest.mark.parametrize("k", [pytest.param(2, marks=slow), 3])
@@ -128,10 +141,10 @@ IN_A_PLANE = {
 }
 
 
-OF_TWO = [pytest.param(name, marks=slow) for name in ("one in other units", "a constant column")]  # as a repeated one
+LIKE_OTHERS = ("one in other units", "a constant column", "a sum, a larger ridge", "equal covariances")
 
 
-@pytest.mark.parametrize("name", [*(n for n in IN_A_PLANE if n not in {p.values[0] for p in OF_TWO}), *OF_TWO])
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[slow] * (n in LIKE_OTHERS)) for n in IN_A_PLANE])
 def test_data_in_a_plane_are_degenerate(name, dtype):
     """Their likelihood is what the ridge makes it."""
     x, k, options = IN_A_PLANE[name]

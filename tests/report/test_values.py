@@ -33,7 +33,7 @@ def large(k, d):
         params, np.float32(-1e7), np.zeros(1000), np.int32(7), np.int32(Status.DEGENERATE), np.float32(1e6),
         jaxgmm.FULL, names,
     )  # fmt: skip
-    fit = FitResult(run, np.zeros(99), np.zeros(99, int), np.zeros(k))
+    fit = FitResult(run._replace(excess=np.zeros(k)), np.zeros(99), np.zeros(99, int))
     stats = jaxgmm.Stats(np.float32(-1e7), params.weights, params.means, params.covariances)
     prior = jaxgmm.Prior(*(np.float32(1),), params.means[0], np.float32(1), np.float32(1), covariances[0])
     noisy = jaxgmm.with_noise(PARAMS, jaxgmm.box_noise(X))._replace(mixture=params)
@@ -81,7 +81,7 @@ def test_parameters_of_a_constrained_family_count_as_its_own():
 
 
 def test_components_without_a_spread_are_named():
-    assert "without spread  components [1]" in repr(FOUND._replace(excess=np.array([0.0, 12.0])))
+    assert "without spread  components [1]" in repr(FOUND._replace(best=ENDED._replace(excess=np.array([0.0, 12.0]))))
 
 
 def test_what_is_traced_says_so():
