@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from . import sklearn as sklearn
     from .caching import enable_compilation_cache
     from .covariance.families import DIAG, FAMILIES, FULL, SPHERICAL, TIED, Family, get_family
-    from .files.archives import load, read_table, save
+    from .files.archives import load, save
     from .files.saved import SavedFit, as_saved_fit
+    from .files.tables import read_table
     from .fitting.criteria import aic, bic, icl, n_parameters, score
     from .fitting.from_data import fit
     from .fitting.search import Criterion
@@ -170,7 +171,7 @@ _PLACES = {
     "noisy_steps": ".steps.noisy",
     "predict": ".mixture.density",
     "raise_if_failed": ".types",
-    "read_table": ".files.archives",
+    "read_table": ".files.tables",
     "responsibilities": ".mixture.density",
     "sample": ".mixture.sampling",
     "save": ".files.archives",

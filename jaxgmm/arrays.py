@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .fitted import levels_to_the_caller
+from .fitted import default_names, feature_names_of, levels_to_the_caller
 
 SAMPLE = 4096  # rows that decide whether digits are lost
 HOLDS_DIFFERENCES = 2**62  # whole numbers whose differences are whole numbers of 64 bits
@@ -58,6 +58,39 @@ def columns_of(table: Any) -> list[tuple[Any, Any]] | None:
 def column_names(table: Any) -> tuple[str, ...]:
     """Names of the columns of a data frame or table; none for anything else."""
     return tuple(str(label) for label, _ in columns_of(table) or ())
+
+
+def columns_in_order(table: Any, fitted: Any) -> Any:
+    """A data frame or table with the columns that a fit was of, in its order; anything else as it is.
+
+    Raises:
+        ValueError: if the table has names, and lacks one of the fit.
+    """
+    names, columns = feature_names_of(fitted), feature_names_of(table)
+    if names is None or columns is None or names == columns or columns_of(table) is None:
+        return table
+    if list(names) == default_names(len(names)) and not set(names) <= set(columns):  # these stand for no names
+        return table
+    if missing := [name for name in names if name not in columns]:
+        raise ValueError(
+            f"x: expected the columns of the fit, {', '.join(names)}; got {', '.join(columns)}, without {missing[0]!r}"
+        )
+    return table.select(list(names)) if hasattr(table, "select") else table[list(names)]
+
+
+def as_labels(labels: Any, n_rows: int, n_classes: int | None = None) -> Any:
+    """``labels`` as whole numbers ``(n,)`` from zero on, below ``n_classes``."""
+    labels = as_numbers(labels, "labels")
+    classes = "0, 1, ..." if n_classes is None else f"0..{n_classes - 1}"
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"labels: expected integers {classes}, got dtype {labels.dtype}")
+    if labels.shape != (n_rows,):
+        raise ValueError(f"labels: expected shape {(n_rows,)}, one for each row of x, got {labels.shape}")
+    if not isinstance(labels, jax.core.Tracer):
+        least, largest = int(labels.min()), int(labels.max())
+        if least < 0 or (n_classes is not None and largest >= n_classes):
+            raise ValueError(f"labels: expected {classes}, got {least}..{largest}")
+    return labels
 
 
 def refuse_lost(value: Any, name: str) -> None:

@@ -15,7 +15,7 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from numpy.typing import ArrayLike
 
 from .arrays import as_numbers as as_numbers
-from .arrays import column_names, ordered_sample, warn_of_merged
+from .arrays import column_names, columns_in_order, ordered_sample, warn_of_merged
 from .fitted import parameters_of
 from .types import GMMParams, Noise, NoisyGMMParams, Observations, Prior
 
@@ -76,13 +76,11 @@ def as_observations(x: Any, name: str = "x", n_features: int | None = None) -> O
     return Observations(rows)
 
 
-def as_rows(x: Any, name: str = "x") -> Array:
-    """The rows ``(n, d)`` of ``x``, an array or :class:`Observations`; ``(n,)`` means d = 1."""
-    return as_observations(x, name).x
+def as_rows(x: Any, n_features: int | None = None) -> Array:
+    """The rows ``(n, d)`` of ``x``, an array or :class:`Observations`; ``(n,)`` means d = 1.
 
-
-def told_apart(x: Any, n_features: int | None = None) -> Array:
-    """The rows ``(n, d)`` of ``x``, with a warning where rounding to their dtype merges values that differ."""
+    Warns where rounding to their dtype merges values that differ.
+    """
     names = column_names(x)
     observations = x if isinstance(x, Observations) else Observations(as_numbers(x, "x"))
     rows, numbers = as_observations(observations, "x", n_features).x, as_numbers(observations.x, "x")
@@ -143,10 +141,15 @@ def mixture_of(params: Any) -> GMMParams:
 def proportions(params: Any, name: str = "params") -> None:
     """Raise where mixing weights are no proportions, but for rounding; no density of theirs would integrate to one."""
     weights = mixture_of(params).weights
-    if is_concrete(weights) and ((np.asarray(weights) < 0).any() or abs(np.asarray(weights, float).sum() - 1) > 1e-3):
+    if is_concrete(weights) and not are_shares(np.asarray(weights, float)):
         raise ValueError(
             f"{name}.weights: expected values >= 0 that sum to one, got {np.asarray(weights)}: divide them by their sum"
         )
+
+
+def are_shares(weights: Any) -> Any:
+    """Whether weights ``(k,)`` are non-negative and sum to one, but for rounding, () bool; not where one is NaN."""
+    return (weights >= 0).all() & (abs(weights.sum() - 1) <= 1e-3)
 
 
 def as_noise(noise: Any, n_features: int) -> Noise:
@@ -185,8 +188,8 @@ def as_prior(prior: Any, means: Array) -> Prior:
 
 def arguments(params: Any, x: Any, weights: Any = None) -> tuple[Any, Array, Array]:
     """Parameters, rows ``(n, d)`` and row weights ``(n,)``, checked against each other and brought to one dtype."""
-    params = as_params(params)
-    rows = told_apart(x, mixture_of(params).means.shape[1])
+    x, params = columns_in_order(x, params), as_params(params)
+    rows = as_rows(x, mixture_of(params).means.shape[1])
     weights = as_row_weights(weights, rows)
     # Not of weights: they only count rows. Nor of the noise.
     dtype = np.result_type(*(leaf.dtype for leaf in (*mixture_of(params), rows)))

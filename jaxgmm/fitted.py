@@ -40,7 +40,7 @@ def parameters_of(fitted: Any) -> Any:
 def levels_to_the_caller() -> int:
     """How many calls up, from the function that asks, somebody called this package."""
     frame, levels = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith("jaxgmm."):
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("jaxgmm."):
         frame, levels = frame.f_back, levels + 1
     return levels
 

@@ -99,6 +99,7 @@ REFUSED = {
     "masked rows of em": (lambda: jaxgmm.em(PARAMS, MASKED), "x: expected no masked entries"),
     "masked rows of select": (lambda: jaxgmm.select(KEY, MASKED, 1), "x: expected no masked entries"),
     "masked labels": (lambda: jaxgmm.seeding.from_labels(ROWS, MASKED.astype(int), 1), "labels: expected no masked"),
+    "masked classes": (lambda: jaxgmm.classification.fit_classes(KEY, ROWS, MASKED.astype(int)), "labels: .* masked"),
     "durations": (lambda: fit(DURATIONS), r"x: expected .* real numbers, got dtype timedelta64\[s\]"),
     "dates": (lambda: fit(np.array(["2020-01-01"] * 4, "M8[D]")), r"x: expected .* got dtype datetime64\[D\]"),
     "durations as weights": (

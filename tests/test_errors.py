@@ -169,6 +169,11 @@ BAD_CALLS = {
         ValueError,
         r"params.weights: expected shape \(2,\)",
     ),
+    "NaN among mixing weights": (
+        lambda: jaxgmm.predict(START._replace(weights=np.array([np.nan, 1.0])), X),
+        ValueError,
+        r"params.weights: .* sum to one, got \[nan  1.\]",
+    ),
     **{
         f"proportions in {name}": (
             partial(call, START._replace(weights=np.array([0.33, 0.33]))),

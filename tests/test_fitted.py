@@ -20,7 +20,7 @@ X = FAITHFUL.astype(np.float32)
 FRAME = pd.DataFrame(X, columns=["eruptions", "waiting"])
 START = jaxgmm.seeding.from_labels(X, (X[:, 0] > 3).astype(int), 2)
 RUN = jaxgmm.em(START, FRAME)
-FOUND = FitResult(RUN, RUN.log_likelihood[None], RUN.status[None], jnp.zeros(2))
+FOUND = FitResult(RUN, RUN.log_likelihood[None], RUN.status[None])
 SELECTION = test_cli_select.selection([jaxgmm.FULL], (2, 3))
 SELECTION.results["full", 2] = RUN
 FITTED = {"run": RUN, "fit": FOUND, "selection": SELECTION, "saved": jaxgmm.as_saved_fit(FOUND)}
@@ -59,7 +59,31 @@ def test_a_result_is_a_start_a_model_to_save_and_a_picture(fitted, tmp_path):
     loaded = jaxgmm.load(tmp_path / "model.npz")
     np.testing.assert_array_equal(loaded.params.means, RUN.params.means)
     assert loaded.feature_names == ("eruptions", "waiting")
-    assert jaxgmm.plotting.classification(fitted).patches
+    assert jaxgmm.plotting.clusters(fitted).patches
+
+
+def test_columns_of_a_table_are_found_by_their_names():
+    swapped = FRAME[["waiting", "eruptions"]].assign(row=np.arange(len(X)))
+    for fitted in FITTED.values():
+        np.testing.assert_array_equal(jaxgmm.predict(fitted, swapped), jaxgmm.predict(fitted, X))
+    assert jaxgmm.em(FOUND, swapped).feature_names == ("eruptions", "waiting")
+    start = jaxgmm.fit(KEY, swapped, 2, start=FOUND, max_iter=1)
+    np.testing.assert_allclose(start.params.means, RUN.params.means, rtol=1e-3)
+    assert start.feature_names == ("eruptions", "waiting")
+    points = jaxgmm.plotting.clusters(FOUND, swapped).collections[0].get_offsets()
+    np.testing.assert_array_equal(points, jaxgmm.plotting.clusters(FOUND, FRAME).collections[0].get_offsets())
+    assert "n = 272, d = 2" in jaxgmm.summary(FOUND, swapped)
+    batch = jaxgmm.em_batch(jax.tree.map(lambda leaf: leaf[None], RUN.params), FRAME)
+    assert batch.feature_names == ("eruptions", "waiting")
+
+
+def test_a_table_without_a_column_of_the_fit_is_refused():
+    message = "x: expected the columns of the fit, eruptions, waiting; got eruptions, wait, without 'waiting'"
+    with pytest.raises(ValueError, match=message):
+        jaxgmm.predict(FOUND, FRAME.rename(columns={"waiting": "wait"}))
+    for nameless in (X, pd.DataFrame(X), FRAME.rename(columns={"waiting": "wait"})):
+        fitted = jaxgmm.as_saved_fit(RUN.params) if nameless is not X else FOUND  # names x1, x2 stand for none
+        np.testing.assert_array_equal(jaxgmm.predict(fitted, nameless), jaxgmm.predict(FOUND, X))
 
 
 def test_results_say_what_people_look_for():
@@ -90,6 +114,8 @@ def test_parameters_of_a_fit_that_failed_are_used_with_a_warning(status):
         with pytest.warns(UserWarning, match=f"of a fit that failed. {status.name}: ") as seen:
             jaxgmm.bic(fitted, X)
         assert [warning.filename for warning in seen] == [__file__]
+        with pytest.warns(UserWarning, match="of a fit that failed"):
+            exec("bic(fitted, x)", {"bic": jaxgmm.bic, "fitted": fitted, "x": X})  # a caller whose module has no name
         np.testing.assert_array_equal(jax.jit(jaxgmm.predict)(fitted, X), jaxgmm.predict(RUN, X))
 
 

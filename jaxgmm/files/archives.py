@@ -46,8 +46,7 @@ from ..checks import mixture_of
 from ..mixture.units import Scale
 from ..types import GMMParams, Noise, NoisyGMMParams, Status
 from .saved import FitLike, SavedFit, as_saved_fit, check_saved_fit
-from .tables import read_table as read_table
-from .writing import write_atomically as write_atomically
+from .writing import write_atomically
 
 _FORMAT = 2
 _NUMPY = ".npz"
@@ -80,8 +79,8 @@ def save(path: str | Path, model: FitLike) -> None:
     arrays, metadata = _content(as_saved_fit(model))
     metadata["digest"] = _digest(arrays, metadata)
     if Path(path).suffix.lower() == _NUMPY:
-        text = np.array(json.dumps(metadata))
-        write_atomically(path, lambda file: np.savez(file, allow_pickle=False, __metadata__=text, **arrays))
+        contents: dict[str, Any] = {"__metadata__": np.array(json.dumps(metadata)), **arrays}
+        write_atomically(path, lambda file: np.savez(file, **contents))
     else:
         from safetensors.numpy import save as packed
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import checks
+from ..arrays import columns_in_order
 from ..covariance.families import Family, as_family, family_by_shape, get_family, letters
 from ..fitted import default_names, feature_names_of
 from ..fitting.criteria import aic_from, bic_from, parameter_count
@@ -71,14 +72,15 @@ def as_saved_fit(
         return check_saved_fit(fit)
     mixture = checks.mixture_of(checks.as_params(run_and_params(fit)[1]))
     known = as_family(family_of(fit) if family is None else get_family(family), mixture)
-    names = feature_names_of(x, fit) if feature_names is None else feature_names
-    saved, scale = gathered(fit, known, names), None
+    names = feature_names_of(fit, x) if feature_names is None else feature_names
+    total_weight, scale = None, None
     if x is not None:
-        rows = checks.as_rows(x)
+        rows = checks.as_rows(columns_in_order(x, fit))
         row_weights = checks.as_row_weights(weights, rows).astype(rows.dtype)
-        saved = gathered(fit, known, names, row_weights.sum())
+        total_weight = row_weights.sum()
         if isinstance(fit, FitResult | Selection):  # jaxgmm.em computes in the units of the rows
             scale = jax.tree.map(np.asarray, units_of(rows, row_weights, known.scale_equivariant))
+    saved = gathered(fit, known, names, total_weight)
     name = family if isinstance(family, str) else saved.family
     params = jax.tree.map(np.asarray, saved.params)
     return _check_parts(saved._replace(params=params, family=name, standardisation=scale))
@@ -98,10 +100,10 @@ def run_and_params(fit: Any) -> tuple[EMResult | None, Any]:
     result = fit.best if isinstance(fit, FitResult | Selection) else fit.params if isinstance(fit, SavedFit) else fit
     run = result if isinstance(result, EMResult) else None
     if run is not None and np.ndim(run.status):
-        raise ValueError(f"expected one fit, got a batch of shape {np.shape(run.status)}: choose one of them")
+        raise ValueError(f"fit: expected one fit, got a batch of shape {np.shape(run.status)}: choose one of them")
     params = result if run is None else run.params
     if not isinstance(params, GMMParams | NoisyGMMParams):
-        raise TypeError(f"expected a fit, a SavedFit or GMMParams, got {type(params).__name__}")
+        raise TypeError(f"fit: expected a fit, a SavedFit or GMMParams, got {type(params).__name__}")
     return run, params
 
 

@@ -83,6 +83,6 @@ def _replace(path: Path, write: Callable[[Any], object]) -> None:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
+    mask = os.umask(0o077)  # for a moment; what other threads create meanwhile is private, and not open to all
     os.umask(mask)
     return mask

@@ -14,6 +14,7 @@ from jax.tree_util import Partial
 from numpy.typing import ArrayLike
 
 from .. import checks, linalg
+from ..arrays import as_labels
 from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.driver import begin, result_of, run, task_of
 from ..mixture.density import Prepared, log_prob, posterior
@@ -103,7 +104,7 @@ def fit_classes(
     one_hot = jax.nn.one_hot(labels, len(counts), dtype=x.dtype)
     shares = linalg.einsum("n,nj->j", weights, one_hot) / weights.sum()
     priors = shares if priors is None else _as_priors(priors, len(counts), "priors").astype(x.dtype)
-    if checks.is_concrete(priors) and not ((priors >= 0).all() and abs(float(priors.sum()) - 1) < 1e-3):
+    if checks.is_concrete(priors) and not checks.are_shares(np.asarray(priors, float)):
         raise ValueError(f"priors: expected values >= 0 that sum to one, got {np.asarray(priors)}")
 
     if np.ndim(n_components) == 0 and components[0] == 1:
@@ -186,7 +187,7 @@ def class_probabilities(classifier: Classifier, x: ArrayLike) -> Array:
     mixtures = tuple(checks.as_params(m, f"classifier.mixtures[{j}]") for j, m in enumerate(classifier.mixtures))
     checked = (
         Classifier(_as_priors(classifier.priors, len(mixtures), "classifier.priors"), mixtures),
-        checks.told_apart(x),
+        checks.as_rows(x),
     )
     dtype = np.result_type(*(leaf.dtype for leaf in jax.tree.leaves(checked)))
     (priors, mixtures), x = jax.tree.map(lambda leaf: leaf.astype(dtype), checked)
@@ -228,18 +229,12 @@ def predict_class(classifier: Classifier, x: ArrayLike) -> Array:
 
 def as_labelled_rows(x: Any, labels: Any, weights: Any) -> tuple[Array, np.ndarray, Array, np.ndarray]:
     """Rows, labels and weights that go together, and how many rows with weight each class has, ``(c,)``."""
-    x = checks.told_apart(x)
+    x = checks.as_rows(x)
     weights = checks.as_row_weights(weights, x).astype(x.dtype)
     checks.row_values(x, weights)
     if not checks.is_concrete(labels):
         raise TypeError("labels: expected known values, for they decide shapes, got traced ones")
-    labels = np.asarray(labels)
-    if not np.issubdtype(labels.dtype, np.integer):
-        raise TypeError(f"labels: expected integers, got dtype {labels.dtype}")
-    if labels.shape != x.shape[:1]:
-        raise ValueError(f"labels: expected shape {x.shape[:1]}, one for each row of x, got {labels.shape}")
-    if labels.min() < 0:
-        raise ValueError(f"labels: expected 0, 1, ..., got {labels.min()}")
+    labels = np.asarray(as_labels(labels, len(x)))
     weighted = np.asarray(weights) > 0 if checks.is_concrete(weights) else np.ones(labels.shape)
     # Labels beyond the number of rows leave a smaller one empty, and need no bin of their own
     counts = np.bincount(np.minimum(labels, labels.size).astype(int), weighted).astype(int)

@@ -155,9 +155,10 @@ def aic(
         Akaike (1974), A new look at the statistical model identification.
     """
     family, params = _family_of(params, family), parameters_of(params)
-    checks.weight_values(checks.as_row_weights(weights, checks.as_rows(x)))
+    log_likelihood = e_step(params, x, weights).log_likelihood
+    _total_weight(x, weights, log_likelihood)
     warn_unless_counts(weights)
-    return aic_from(n_parameters(params, family), e_step(params, x, weights).log_likelihood)
+    return aic_from(n_parameters(params, family), log_likelihood)
 
 
 def bic(
@@ -230,12 +231,12 @@ def icl(
         likelihood.
     """
     family, mixture = _family_of(params, family), parameters_of(params)
-    x = checks.as_rows(x)
-    weights = checks.as_row_weights(weights, x)
-    return bic(mixture, x, weights, family=family) - 2 * total_log_certainty(mixture, x, weights)
+    value, rows = bic(mixture, x, weights, family=family), checks.as_observations(x).x
+    return value - 2 * total_log_certainty(mixture, rows, checks.as_row_weights(weights, rows))
 
 
 def _total_weight(x: ArrayLike, weights: ArrayLike | None, like: Array) -> Array:
-    weights = checks.as_row_weights(weights, checks.as_rows(x))
+    """The sum of row weights, which are checked."""
+    weights = checks.as_row_weights(weights, checks.as_observations(x).x)
     checks.weight_values(weights)
     return weights.sum().astype(like.dtype)

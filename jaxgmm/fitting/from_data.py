@@ -10,7 +10,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from .. import checks, linalg
-from ..arrays import column_names
+from ..arrays import column_names, columns_in_order
 from ..covariance.families import FULL, Family, as_family, get_family
 from ..fitted import feature_names_of, parameters_of
 from ..loop.accelerators import Accelerator, momentum
@@ -21,7 +21,7 @@ from ..progress import show
 from ..seeding import Seeding
 from ..steps.contract import Steps, as_steps, chunked
 from ..steps.options import custom_arguments, refuse
-from ..types import FitResult, Noise
+from ..types import FitResult, Noise, Prior
 from .offsets import centred, moved_back, noise_about, prior_about, start_about, warn_of_rounded
 from .restarts import best_of
 from .spurious import refuse_singular
@@ -135,30 +135,33 @@ def fit(
         max_iter=checks.as_integer(max_iter, "max_iter", 0),
         accelerate=accelerate,
     )
-    tol, reference, unit, feature_names = checks.non_negative(tol, "tol"), None, 1.0, None
+    tol = checks.non_negative(tol, "tol")
     if start is not None:
         refuse("start", seeding=seeding, noise=noise)
     if steps is not None:
         refuse("steps", family=family, ridge=ridge, prior=prior, noise=noise)
-        solve: Any = _fit_steps
-        arguments = _custom(x, weights, steps, start, options)
-    else:
-        family = as_family(get_family(FULL if family is None else family))
-        options = options._replace(family=family, seedings=options.seedings or SEEDINGS)
-        names, feature_names = column_names(x), feature_names_of(x, start)
-        start = parameters_of(start)
-        x, weights, reference = centred(x, weights, names, prior)
-        weights, unit = in_unit(weights) if prior is None else (weights, 1.0)  # a prior counts rows
-        about = start_about(start, reference), ridge, prior_about(prior, reference), noise_about(noise, reference)
-        solve, arguments = fit_gaussian, _gaussian(x, weights, *about, options)
-    tol = jnp.asarray(tol, arguments[1].dtype)
+        with show("fitting", progress):
+            return _if_shown(progress, _fit_steps(key, *_custom(x, weights, steps, start, tol, options), options))
+
+    # A Gaussian mixture
+    family = as_family(get_family(FULL if family is None else family))
+    options = options._replace(family=family, seedings=options.seedings or SEEDINGS)
+    x, feature_names = columns_in_order(x, start), feature_names_of(start, x)
+    names, start = column_names(x), parameters_of(start)
+    x, weights, reference = centred(x, weights, names, prior)
+    weights, unit = in_unit(weights) if prior is None else (weights, 1.0)  # a prior counts rows
+    about = start_about(start, reference), ridge, prior_about(prior, reference), noise_about(noise, reference)
     with show("fitting", progress):
-        result: FitResult = in_nats_of_weights(solve(key, tol, *arguments, options), unit)
-        if reference is not None:
-            result = result._replace(best=moved_back(result.best, reference, getattr(start, "noise", noise)))
-            warn_of_rounded(result.best, reference, names)
-        result = jax.block_until_ready(result) if progress else result
-    return result._replace(best=result.best._replace(family=family, feature_names=feature_names))
+        result = fit_gaussian(key, jnp.asarray(tol, x.dtype), *_gaussian(x, weights, *about, options), options)
+        result = _if_shown(progress, in_nats_of_weights(result, unit))
+    best = moved_back(result.best, reference, getattr(start, "noise", noise))
+    warn_of_rounded(best, reference, names)
+    return result._replace(best=best._replace(family=family, feature_names=feature_names))
+
+
+def _if_shown(progress: bool, result: FitResult) -> FitResult:
+    """The result, once it is computed where the progress of that is shown."""
+    return jax.block_until_ready(result) if progress else result
 
 
 def _as_seedings(seeding: Any) -> tuple[Seeding, ...]:
@@ -172,7 +175,7 @@ def _as_seedings(seeding: Any) -> tuple[Seeding, ...]:
 
 def _gaussian(
     x: Array, weights: Array, start: Any, ridge: Any, prior: Any, noise: Any, options: Options
-) -> tuple[Any, ...]:
+) -> tuple[Array, Array, Any, Array, Prior | None, Noise | None]:
     """Rows and row weights, which are checked, and start, ridge, prior and noise, checked."""
     family, n_components = options.family, options.n_components
     assert family is not None
@@ -196,16 +199,16 @@ def _gaussian(
     return x, weights, start, ridge, prior, noise
 
 
-def _custom(x: Any, weights: Any, steps: Any, start: Any, options: Options) -> tuple[Any, ...]:
-    """Rows, row weights, steps and start of a model of the user's own, checked."""
+def _custom(x: Any, weights: Any, steps: Any, start: Any, tol: Any, options: Options) -> tuple[Any, ...]:
+    """Tolerance, rows, row weights, steps and start of a model of the user's own, checked."""
     if start is None and not options.seedings:
         raise ValueError(
             "seeding: expected a function that returns parameters, or a start, to go with steps; got neither"
         )
     _refuse_mapped_closures(steps := as_steps(steps))
     start, observations, weights = custom_arguments(start, x, weights)
-    checks.row_values(jnp.zeros((len(weights), 1), weights.dtype), weights)
-    return observations, weights, chunked(steps), start
+    checks.weight_values(weights)
+    return jnp.asarray(tol, weights.dtype), observations, weights, chunked(steps), start
 
 
 def _refuse_mapped_closures(steps: Steps) -> None:

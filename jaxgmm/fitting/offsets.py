@@ -29,7 +29,7 @@ def centred(x: Any, weights: Any, names: tuple[str, ...], prior: Any) -> tuple[A
     A user's own prior rule must see the original rows, so with one they are not centred.
     """
     given = x if isinstance(x, Observations) else as_numbers(x, "x")
-    rows = checks.as_rows(given)
+    rows = checks.as_observations(given).x
     weights = checks.as_row_weights(weights, rows).astype(rows.dtype)
     checks.row_values(rows, weights, names)
     given = given.x if isinstance(given, Observations) else given

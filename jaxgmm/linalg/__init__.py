@@ -26,7 +26,6 @@ from .products import round_once as round_once
 from .products import safe_divisor as safe_divisor
 from .products import symmetrize as symmetrize
 from .storage import add_to_diagonal as add_to_diagonal
-from .storage import as_matrices as as_matrices
 from .storage import outer_square as outer_square
 from .storage import pool_counts as pool_counts
 from .storage import pool_moments as pool_moments

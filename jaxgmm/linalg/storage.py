@@ -4,7 +4,6 @@ Throughout, ``covariances`` is stored as in :class:`jaxgmm.GMMParams`, and a sto
 array: ``(k, d, d)``, ``(1, d, d)``, ``(k, d)``, ``(1, d)``, ``(k, 1)`` or ``(1, 1)``.
 """
 
-import jax
 import jax.numpy as jnp
 from jax import Array
 
@@ -53,11 +52,6 @@ def add_to_diagonal(covariances: Array, values: Array) -> Array:
 def to_storage_shape(matrix: Array, shape: tuple[int, ...]) -> Array:
     """One matrix ``(d, d)`` in a storage shape with leading 1: whole, its diagonal, or the mean of its diagonal."""
     return matrix[None] if len(shape) == 3 else pool_moments(jnp.diagonal(matrix)[None], (1, *shape[1:]))
-
-
-def as_matrices(covariances: Array, n_features: int) -> Array:
-    """Covariances as matrices ``(k|1, d, d)``, however they are stored."""
-    return covariances if covariances.ndim == 3 else jax.vmap(jnp.diag)(variances(covariances, n_features))
 
 
 def rescale(covariances: Array, scale: Array) -> Array:

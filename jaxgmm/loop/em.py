@@ -112,7 +112,7 @@ def em(
     if steps is not None:
         return result
     known = None if m_step is not None else FULL if family is None else family
-    return result._replace(family=known, feature_names=feature_names_of(x, params))
+    return result._replace(family=known, feature_names=feature_names_of(params, x))
 
 
 @program("max_iter", "accelerate")

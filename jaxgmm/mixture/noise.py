@@ -7,7 +7,8 @@ from jax import Array, lax
 from numpy.typing import ArrayLike
 
 from .. import checks, linalg
-from ..fitted import ParamsOrResult, feature_names_of
+from ..arrays import column_names, named
+from ..fitted import ParamsOrResult
 from ..programs import program
 from ..types import GMMParams, Noise, NoisyGMMParams
 
@@ -37,17 +38,16 @@ def box_noise(x: ArrayLike) -> Noise:
     Reference:
         Banfield & Raftery (1993), Model-based Gaussian and non-Gaussian clustering.
     """
-    names, x = feature_names_of(x) or (), checks.as_rows(x)
+    names, x = column_names(x), checks.as_rows(x)
     checks.row_values(x, checks.as_row_weights(None, x), names)
     lower, upper = x.min(0), x.max(0)
     volume = jnp.log(upper - lower).sum()
     if checks.is_concrete(volume) and not np.isfinite(volume):
         extent = np.asarray(upper - lower)
         bad = int(np.argmin((extent > 0) & np.isfinite(extent)))
-        which = f"column {names[bad]!r}" if names else f"feature {bad}"
         raise ValueError(
-            f"x: expected finite rows that differ in every feature, got {which} from {lower[bad]} to {upper[bad]} in "
-            f"{x.dtype}: leave it out, or change its units or origin"
+            f"x: expected finite rows that differ in every feature, got {named(bad, names)} from {lower[bad]} to "
+            f"{upper[bad]} in {x.dtype}: leave it out, or change its units or origin"
         )
     return Noise(lower, upper, jnp.zeros((0, x.shape[1] + 1), x.dtype), volume)
 

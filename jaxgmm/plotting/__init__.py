@@ -19,5 +19,3 @@ from .mixtures import uncertainty as uncertainty
 from .overview import fit as fit
 
 __all__ = ["clusters", "criteria", "density", "density_1d", "fit", "pairs", "restarts", "trace", "uncertainty"]
-
-classification = clusters  # its earlier name

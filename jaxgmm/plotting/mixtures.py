@@ -101,7 +101,9 @@ def uncertainty(
     plane, note = plane_of(subject, features)
     ax = canvas.axes(ax)
     rows = canvas.sample(subject.rows)
-    uncertain = 1 - np.asarray(responsibilities(subject.params, rows)).max(1)
+    uncertain = np.full(len(rows), np.nan)
+    if np.isfinite(subject.mixture.weights).all():
+        uncertain = 1 - np.asarray(responsibilities(subject.params, rows)).max(1)
     label_axes(ax, subject, plane)
     canvas.ellipses(ax, components_over(subject, plane), zorder=0.5)
     low, shrink = -np.inf, canvas.shrinkage(rows)
@@ -183,6 +185,8 @@ def plane_of(subject: Subject, features: Features) -> tuple[list[int], str]:
 def labels_of(subject: Subject) -> np.ndarray:
     """The component of each row that is drawn, -1 for none."""
     rows = canvas.sample(subject.rows)
+    if not np.isfinite(subject.mixture.weights).all():  # of a fit that failed
+        return np.full(len(rows), -1)
     return np.asarray(predict(subject.params, rows)) if len(rows) else np.zeros(0, int)
 
 

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from .. import checks
+from ..arrays import as_numbers, columns_in_order
 from ..fitted import default_names, feature_names_of
 from ..types import GMMParams, NoisyGMMParams, Observations, Status, describe
 
@@ -62,10 +63,11 @@ def subject_of(result: Any, x: Any, feature_names: Names) -> Subject:
     mixture = jax.tree.map(lambda leaf: np.asarray(leaf, float), GMMParams(*checks.mixture_of(params)))
     rows = np.zeros((0, d))
     if x is not None:
-        checked, of_library, _ = checks.arguments(params, x)
-        rows = np.asarray(x.x if isinstance(x, Observations) else x, float).reshape(of_library.shape)
+        x = columns_in_order(x, result)
+        shape = checks.as_observations(x, n_features=d).x.shape
+        rows = np.asarray(as_numbers(x.x if isinstance(x, Observations) else x, "x"), float).reshape(shape)
     noise_weight = float(params.noise_weight) if isinstance(params, NoisyGMMParams) else 0.0
-    names = _names(feature_names, feature_names_of(x, result), d)
+    names = _names(feature_names, feature_names_of(result, x), d)
     return Subject(checked, mixture, noise_weight, rows, names, failure_of(run))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .. import __version__, checks, plotting
+from ..arrays import columns_in_order
 from ..files.saved import as_saved_fit
 from ..fitting.selection import Selection
 from ..types import GMMParams
@@ -66,7 +67,7 @@ def page(
 
     # Tables
     saved = as_saved_fit(selection, x, weights, feature_names=feature_names)
-    names, rows = list(saved.feature_names), np.asarray(checks.as_rows(x))
+    names, rows = list(saved.feature_names), np.asarray(checks.as_rows(columns_in_order(x, selection)))
     row_weights = np.ones(len(rows)) if weights is None else np.asarray(weights, float)
     params = selection.params
     search, ranking, ending, components = display.sections(selection, saved, most_features=len(names))

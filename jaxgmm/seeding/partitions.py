@@ -11,13 +11,14 @@ from jax import Array, lax
 from numpy.typing import ArrayLike, DTypeLike
 
 from .. import checks
+from ..arrays import as_labels
 from ..covariance.families import FULL, Family
 from ..linalg import einsum, safe_divisor
 from ..programs import padded_components, program
 from ..steps.maximization import from_responsibilities
 from ..types import GMMParams
 
-Seeding = Callable[[Array, Array, Array, int], Array]
+Seeding = Callable[[Array, Any, Array, int], Any]  #: (key, x, weights, k) -> responsibilities, or parameters
 
 
 def kmeans_plus_plus(
@@ -180,13 +181,7 @@ def from_labels(
     """
     x = checks.as_rows(x)
     n_components = checks.as_integer(n_components, "n_components", 1)
-    labels = checks.as_numbers(labels, "labels")
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"labels: expected integers in 0..{n_components - 1}, got dtype {labels.dtype}")
-    if labels.shape != x.shape[:1]:
-        raise ValueError(f"labels: expected shape {x.shape[:1]}, one for each row of x, got {labels.shape}")
-    if checks.is_concrete(labels) and (labels.min() < 0 or labels.max() >= n_components):
-        raise ValueError(f"labels: expected 0..{n_components - 1}, got {labels.min()}..{labels.max()}")
+    labels = as_labels(labels, len(x), n_components)
     return from_responsibilities(x, _one_hot(labels, n_components, x.dtype), weights, family=family, ridge=ridge)
 
 

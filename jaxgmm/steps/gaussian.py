@@ -85,7 +85,7 @@ def prepare(params: GMMParams) -> Prepared:
 
 def is_mixture(params: GMMParams) -> Array:
     """Whether the weights are mixing proportions, ``()``."""
-    return (params.weights >= 0).all() & (abs(params.weights.sum() - 1) < 1e-3)
+    return checks.are_shares(params.weights)
 
 
 def _maximize(family: Family, ridge: Ridge, prior: Prior | None, params: GMMParams, stats: Stats) -> GMMParams:

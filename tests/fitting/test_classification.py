@@ -286,10 +286,14 @@ def changed(value):
 
 
 BAD_FITS = {
-    "labels' dtype": ({"labels": LABELS / 1}, TypeError, "labels: expected integers, got dtype float64"),
-    "labels' names": ({"labels": LABELS.astype(str)}, TypeError, "labels: expected integers, got dtype <U"),
+    "labels' dtype": ({"labels": LABELS / 1}, TypeError, "labels: expected integers 0, 1, ..., got dtype float64"),
+    "labels' names": (
+        {"labels": LABELS.astype(str)},
+        TypeError,
+        "labels: expected an array of real numbers, got",
+    ),
     "labels' length": ({"labels": LABELS[1:]}, ValueError, "labels: expected shape (150,), .* got (149,)"),
-    "negative label": ({"labels": changed(-2)}, ValueError, "labels: expected 0, 1, ..., got -2"),
+    "negative label": ({"labels": changed(-2)}, ValueError, "labels: expected 0, 1, ..., got -2.."),
     "empty class": ({"labels": changed(4)}, ValueError, "labels: .* every class 0..4, got none in class 3"),
     "enormous label": ({"labels": changed(10**12)}, ValueError, "labels: .* got none in class 3"),
     "class without weight": ({"weights": LABELS != 1}, ValueError, "labels: .* got none in class 1"),

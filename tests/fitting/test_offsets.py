@@ -115,6 +115,10 @@ def test_values_that_no_reference_holds_apart_are_named():
         lambda x: jaxgmm.predict(START, x),
         lambda x: jaxgmm.score(START, x),
         lambda x: jaxgmm.em(START, x, max_iter=1),
+        lambda x: jaxgmm.icl(START, x),
+        lambda x: jaxgmm.em_batch(jax.tree.map(lambda leaf: leaf[None], START), x, max_iter=1),
+        lambda x: jaxgmm.seeding.from_labels(x, np.arange(100) % 2, 2),
+        lambda x: jaxgmm.default_prior(x, 2),
         lambda x: jaxgmm.classification.fit_classes(KEY, x, np.arange(100) % 2),
     ],
 )

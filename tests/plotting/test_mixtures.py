@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import pandas as pd
 import pytest
 from figures import (
     NAMES,
@@ -108,6 +109,7 @@ def test_rows_are_drawn_with_their_component(dtype):
         np.testing.assert_array_equal(offsets, x[labels == (-1 if label == "missing" else int(label))][:, PLANE])
 
 
+@pytest.mark.filterwarnings("ignore:x. float32 merges values:UserWarning")  # which decides about colours alone
 def test_rows_far_from_zero_are_drawn_where_they_are():
     """Unix seconds, which float32 rounds to two minutes."""
     x = 1_700_000_000 + np.arange(20.0).reshape(10, 2)
@@ -273,6 +275,14 @@ def test_bins_are_numpys_but_for_an_outlier():
     assert bins(x) == len(np.histogram_bin_edges(x, "auto")) - 1
     assert bins(np.zeros(16)) == 5
     assert bins([*x, 1e12]) == plotting.RESOLUTION
+
+
+def test_missing_entries_of_nullable_columns_are_drawn_as_missing():
+    frame = pd.DataFrame({"a": [1.0, 2, 3, 4], "b": pd.array([1, 2, None, 4], "Int64"), "c": [1.0, 2, 3, 4]})
+    params = GMMParams(np.ones(1), np.zeros((1, 3)), np.ones((1, 3)))
+    drawn = points(plotting.clusters(params, frame, features=[0, 2], ax=axes()))
+    np.testing.assert_array_equal(drawn["missing"], [[3, 3]])
+    np.testing.assert_array_equal(drawn["0"], [[1, 1], [2, 2], [4, 4]])
 
 
 def test_a_histogram_leaves_out_missing_values():
