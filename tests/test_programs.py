@@ -89,7 +89,7 @@ def test_small_data_sets_and_numbers_of_components_share_programs():
 
 def test_what_a_fit_does_on_a_sample_serves_all_large_data():
     for n in (9_000, 20_000):
-        jaxgmm.fit(KEY, rows(n), 2, n_init=2)
+        assert jaxgmm.fit(KEY, rows(n), 3, n_init=2).params.means.shape == (3, 2)
     names = [program.name for program in programs.PROGRAMS.kept.values()]
     assert names.count("draw_starts") == names.count("run_briefly") == 1
     assert names.count("compete") == 2

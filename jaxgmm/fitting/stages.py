@@ -97,7 +97,8 @@ def fit_gaussian(
     compile_ahead(_run_briefly, tol, sample, shapes, options)
     starts = progress.run("seeding", _draw_starts, key, sample, noise, n_used, options)
     brief = progress.run("restarts on a sample", _run_briefly, tol, sample, starts, options)
-    return run_competition(tol, problem, None, brief, noise, AFTER_SAMPLE, None, options)
+    result = run_competition(tol, problem, None, brief, noise, AFTER_SAMPLE, None, options)
+    return _first_components(result, n_used)
 
 
 def _pads_components(x: Array, options: Options) -> bool:
