@@ -75,6 +75,8 @@ def columns_in_order(table: Any, fitted: Any) -> Any:
         raise ValueError(
             f"x: expected the columns of the fit, {', '.join(names)}; got {', '.join(columns)}, without {missing[0]!r}"
         )
+    if any(columns.count(name) > 1 for name in names):
+        raise ValueError(f"x: expected each column of the fit once, got {', '.join(columns)}")
     return table.select(list(names)) if hasattr(table, "select") else table[list(names)]
 
 

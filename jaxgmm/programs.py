@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import Mesh
 
 from . import checks, progress
 
@@ -170,13 +171,13 @@ def compile_ahead(function: Any, *arguments: Any) -> None:
 def with_callers_settings(function: Callable[..., R]) -> Callable[..., R]:
     """``function``, to run in another thread with this thread's settings of JAX, its mesh, and what it shows."""
     values = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
-    mesh, context = jax.sharding.get_mesh(), copy_context()
+    mesh, context = current_mesh(), copy_context()
 
     def under_settings(*arguments: Any) -> R:
         with ExitStack() as stack:
             for name, value in values.items():
                 stack.enter_context(getattr(jax, name)(value))
-            if not mesh.empty:
+            if mesh is not None:
                 stack.enter_context(jax.set_mesh(mesh))
             return function(*arguments)
 
@@ -185,6 +186,15 @@ def with_callers_settings(function: Callable[..., R]) -> Callable[..., R]:
         return context.copy().run(under_settings, *arguments)
 
     return call
+
+
+def current_mesh() -> Mesh | None:
+    """The devices that share rows; None where there are none, or inside ``vmap``, where JAX does not say."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return None
+    with suppress(ValueError):
+        return jax.sharding.get_mesh()
+    return None
 
 
 @contextmanager

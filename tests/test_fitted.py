@@ -66,6 +66,9 @@ def test_columns_of_a_table_are_found_by_their_names():
     swapped = FRAME[["waiting", "eruptions"]].assign(row=np.arange(len(X)))
     for fitted in FITTED.values():
         np.testing.assert_array_equal(jaxgmm.predict(fitted, swapped), jaxgmm.predict(fitted, X))
+    for function in (jaxgmm.score, jaxgmm.aic, jaxgmm.bic, jaxgmm.icl, jaxgmm.log_prob, jaxgmm.responsibilities):
+        np.testing.assert_array_equal(function(FOUND, swapped.assign(note="text")), function(FOUND, X))
+    assert jaxgmm.e_step(FOUND, swapped).log_likelihood == RUN.log_likelihood
     assert jaxgmm.em(FOUND, swapped).feature_names == ("eruptions", "waiting")
     start = jaxgmm.fit(KEY, swapped, 2, start=FOUND, max_iter=1)
     np.testing.assert_allclose(start.params.means, RUN.params.means, rtol=1e-3)
@@ -81,6 +84,8 @@ def test_a_table_without_a_column_of_the_fit_is_refused():
     message = "x: expected the columns of the fit, eruptions, waiting; got eruptions, wait, without 'waiting'"
     with pytest.raises(ValueError, match=message):
         jaxgmm.predict(FOUND, FRAME.rename(columns={"waiting": "wait"}))
+    with pytest.raises(ValueError, match="x: expected each column of the fit once, got eruptions, waiting, waiting"):
+        jaxgmm.predict(FOUND, pd.concat([FRAME, FRAME[["waiting"]]], axis=1))
     for nameless in (X, pd.DataFrame(X), FRAME.rename(columns={"waiting": "wait"})):
         fitted = jaxgmm.as_saved_fit(RUN.params) if nameless is not X else FOUND  # names x1, x2 stand for none
         np.testing.assert_array_equal(jaxgmm.predict(fitted, nameless), jaxgmm.predict(FOUND, X))

@@ -11,6 +11,7 @@ from jax import Array
 from numpy.typing import ArrayLike
 
 from .. import checks
+from ..arrays import columns_in_order
 from ..covariance.families import Family, as_family, family_by_shape, get_family
 from ..fitted import ParamsOrResult, levels_to_the_caller, parameters_of
 from ..mixture.density import log_certainty
@@ -120,6 +121,7 @@ def score(params: ParamsOrResult, x: ArrayLike, weights: ArrayLike | None = None
         >>> round(float(score(params, jnp.array([-1.0, 1.0]))), 3)
         -1.419
     """
+    x = columns_in_order(x, params)
     stats = e_step(params, x, weights)
     return stats.log_likelihood / _total_weight(x, weights, stats.log_likelihood)
 
@@ -154,7 +156,8 @@ def aic(
     Reference:
         Akaike (1974), A new look at the statistical model identification.
     """
-    family, params = _family_of(params, family), parameters_of(params)
+    x, family = columns_in_order(x, params), _family_of(params, family)
+    params = parameters_of(params)
     log_likelihood = e_step(params, x, weights).log_likelihood
     _total_weight(x, weights, log_likelihood)
     warn_unless_counts(weights)
@@ -191,7 +194,8 @@ def bic(
     Reference:
         Schwarz (1978), Estimating the dimension of a model.
     """
-    family, params = _family_of(params, family), parameters_of(params)
+    x, family = columns_in_order(x, params), _family_of(params, family)
+    params = parameters_of(params)
     log_likelihood = e_step(params, x, weights).log_likelihood
     total_weight = _total_weight(x, weights, log_likelihood)
     warn_unless_counts(weights)
@@ -230,7 +234,8 @@ def icl(
         Biernacki, Celeux & Govaert (2000), Assessing a mixture model for clustering with the integrated completed
         likelihood.
     """
-    family, mixture = _family_of(params, family), parameters_of(params)
+    x, family = columns_in_order(x, params), _family_of(params, family)
+    mixture = parameters_of(params)
     value, rows = bic(mixture, x, weights, family=family), checks.as_observations(x).x
     return value - 2 * total_log_certainty(mixture, rows, checks.as_row_weights(weights, rows))
 

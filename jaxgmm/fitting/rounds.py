@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from ..covariance.families import Family
-from ..programs import with_callers_settings
+from ..programs import current_mesh, with_callers_settings
 from ..progress import Display
 from ..types import is_usable
 from .search import FamilyModels
@@ -23,7 +23,7 @@ def in_parallel(
 
     One after another where the devices of a mesh share the rows: they would wait for each other in unlike orders.
     """
-    n_threads = os.cpu_count() if jax.sharding.get_mesh().empty else 1
+    n_threads = os.cpu_count() if current_mesh() is None else 1
     search, pool = with_callers_settings(search), ThreadPoolExecutor(n_threads)
 
     def after(first: Future[FamilyModels], group: list[Family], which: int) -> FamilyModels:

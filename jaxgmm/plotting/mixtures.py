@@ -101,7 +101,7 @@ def uncertainty(
     plane, note = plane_of(subject, features)
     ax = canvas.axes(ax)
     rows = canvas.sample(subject.rows)
-    uncertain = np.full(len(rows), np.nan)
+    uncertain: Any = np.full(len(rows), np.nan)
     if np.isfinite(subject.mixture.weights).all():
         uncertain = 1 - np.asarray(responsibilities(subject.params, rows)).max(1)
     label_axes(ax, subject, plane)

@@ -52,6 +52,7 @@ def page(
         The page, as HTML.
 
     Raises:
+        TypeError: if ``selection`` is no :class:`jaxgmm.Selection`.
         ValueError: if shapes and names do not go together.
         ModuleNotFoundError: without jinja2 or matplotlib.
 
@@ -64,6 +65,9 @@ def page(
         ('<!DOCTYPE html>', 5)
     """
     from jinja2 import Environment, PackageLoader
+
+    if not isinstance(selection, Selection):
+        raise TypeError(f"selection: expected what jaxgmm.select returns, got {type(selection).__name__}")
 
     # Tables
     saved = as_saved_fit(selection, x, weights, feature_names=feature_names)
