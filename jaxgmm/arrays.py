@@ -168,9 +168,10 @@ def minus(values: np.ndarray, reference: np.ndarray) -> np.ndarray:
     return values.astype(np.float64) - reference.astype(np.float64)
 
 
-def ordered_sample(rows: np.ndarray) -> np.ndarray:
-    """At most about 4,096 of the rows ``(n, d)``, evenly spaced, each feature in order."""
-    return np.sort(rows[:: -(-len(rows) // SAMPLE)], axis=0)
+def ordered_sample(rows: np.ndarray, counted: np.ndarray | None = None) -> np.ndarray:
+    """At most about 4,096 of the rows ``(n, d)``, or of those at the indices ``counted``, each feature in order."""
+    every = -(-len(rows if counted is None else counted) // SAMPLE)
+    return np.sort(rows[::every] if counted is None else rows[counted[::every]], axis=0)
 
 
 def warn_of_merged(sample: np.ndarray, reference: np.ndarray, names: tuple[str, ...]) -> None:

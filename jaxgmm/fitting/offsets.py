@@ -40,7 +40,7 @@ def centred(x: Any, weights: Any, names: tuple[str, ...], prior: Any) -> tuple[A
         return rows, weights, None
 
     # A sample, in order, decides whether there is a reference, and whether the dtype holds what is left
-    sample = ordered_sample(given[np.asarray(weights) > 0])
+    sample = ordered_sample(given, np.flatnonzero(np.asarray(weights) > 0))
     reference = _reference(sample, rows.dtype)
     if callable(prior) and prior is not default_prior:
         reference = np.zeros_like(reference)
