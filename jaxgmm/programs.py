@@ -21,10 +21,13 @@ from jax.sharding import Mesh
 
 from . import checks, progress
 
-# For one call on small data, compiling takes most of the time. These options halve it, and double the time to run; what
-# is called often, or reads much, is compiled again to run fast, and may then differ in the last digits.
+# For one call on small data, compiling takes most of the time. What compiles fastest takes a quarter of it, and runs
+# four times as long; what compiles fast takes half, and runs twice as long. A program with more work to do is compiled
+# again to run fast, and may then differ in the last digits.
+FASTEST_COMPILE = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 FAST_COMPILE = {"xla_cpu_use_fusion_emitters": False}
-MANY_ELEMENTS = 3 * 2**18  # of arguments, read in all calls of a program, that make it worth compiling to run fast
+LITTLE_WORK, MUCH_WORK = 2**22, 2**24  # elements of arguments times passes over them, in all calls so far
+PASSES = 20  # of a run of EM, more or less
 
 # Lengths that rows are padded to: a few where they are few, then four in each octave, then eight; beyond, where running
 # takes longer than compiling, as they are.
@@ -51,32 +54,43 @@ R = TypeVar("R")
 class Program:
     """A function compiled for arguments of certain shapes and certain static values."""
 
-    def __init__(self, function: Function, name: str) -> None:
-        self.function, self.name = function, name
-        self.n_elements = 0  # read so far, by all calls
+    def __init__(self, function: Function, name: str, passes: int, is_repeated: bool) -> None:
+        self.function, self.name, self.passes, self.is_repeated = function, name, passes, is_repeated
+        self.work = 0  # done so far, by all calls
         self.n_maps = 0
-        self.compiles_fast: bool | None = None
-        self.run: Function = function
+        self.run: Function | None = None
+        self.options: dict[str, Any] | None = None  # that it is compiled with
         self.lock = threading.Lock()  # who finds it being compiled waits for it
 
     def __call__(self, *arguments: Array) -> Any:
         """The value of the function."""
-        self.n_elements += sum(leaf.size for leaf in arguments)
-        self.compile(*arguments)
+        run = self.compile(*arguments)
+        self.work += self.work_of(arguments)
         with nonfinite_allowed():
-            return self.run(*arguments)
+            return run(*arguments)
 
-    def compile(self, *arguments: Any) -> None:
-        """Compile for arguments, or their shapes: the first time, and again when running fast has come to pay."""
-        fast = self.n_elements < MANY_ELEMENTS and jax.default_backend() == "cpu" and knows_fast_compile()
+    def compile(self, *arguments: Any) -> Function:
+        """Compile for arguments, or their shapes: the first time, and again when running faster has come to pay."""
+        options = self.best_options(self.work + self.work_of(arguments))
         with self.lock:
-            if fast == self.compiles_fast:
-                return
-            run = jax.jit(partial(self.function), compiler_options=FAST_COMPILE if fast else None)
+            if self.run is not None and options == self.options:
+                return self.run
+            run = jax.jit(partial(self.function), compiler_options=options)
             before = n_memory_maps()
             with progress.compiling(self.name), nonfinite_allowed():
                 run.lower(*arguments).compile()
-            self.run, self.compiles_fast, self.n_maps = run, fast, max(n_memory_maps() - before, 0)
+            self.run, self.options, self.n_maps = run, options, max(n_memory_maps() - before, 0)
+            return run
+
+    def work_of(self, arguments: tuple[Any, ...]) -> int:
+        """How much there is to do in a call, or one with arguments of such shapes."""
+        return self.passes * sum(leaf.size for leaf in arguments)
+
+    def best_options(self, work: int) -> dict[str, Any] | None:
+        """Options of the compiler for so much work."""
+        if work >= MUCH_WORK or jax.default_backend() != "cpu" or not knows_fast_compile():
+            return None
+        return FASTEST_COMPILE if work < LITTLE_WORK and not self.is_repeated else FAST_COMPILE
 
 
 class Programs:
@@ -108,13 +122,17 @@ class Programs:
 PROGRAMS = Programs()
 
 
-def program(*static_argnames: str) -> Callable[[Callable[..., R]], Callable[..., R]]:
+def program(
+    *static_argnames: str, passes: int = 1, is_repeated: bool = False
+) -> Callable[[Callable[..., R]], Callable[..., R]]:
     """``jax.jit`` for functions that people call on arrays, with a bounded number of programs.
 
     Each is compiled quickly at first, and again to run fast once used enough.
 
     Args:
         *static_argnames: as of ``jax.jit``.
+        passes: over the arguments, about; how much there is to do decides how to compile.
+        is_repeated: whether one call leads to many more, so that what compiles fastest does not pay.
 
     Returns:
         A decorator of functions that take their arguments by position.
@@ -137,7 +155,8 @@ def program(*static_argnames: str) -> Callable[[Callable[..., R]], Callable[...,
             shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
             setting = jax.config.values["jax_enable_x64"], jax.sharding.get_abstract_mesh()
             key = (function, tuple(static.items()), tree, shapes, setting)
-            return PROGRAMS.get(key, partial(Program, of_leaves, function.__name__.strip("_"))), leaves
+            make = partial(Program, of_leaves, function.__name__.strip("_"), passes, is_repeated)
+            return PROGRAMS.get(key, make), leaves
 
         @wraps(function)
         def call(*arguments: Any) -> R:
@@ -159,7 +178,7 @@ def compile_ahead(function: Any, *arguments: Any) -> None:
     if jax.config.values["jax_disable_jit"] or not is_eager(arguments):
         return
     chosen, leaves = function.find(*arguments)
-    if chosen.compiles_fast is None:
+    if chosen.run is None:
 
         def compile_it() -> None:
             with suppress(Exception):  # the call itself will say what is wrong
@@ -211,9 +230,9 @@ def is_eager(arguments: Any) -> bool:
 
 @cache
 def knows_fast_compile() -> bool:
-    """Whether the compiler knows the options of :data:`FAST_COMPILE`; it raises for others."""
+    """Whether the compiler knows the options of :data:`FASTEST_COMPILE`; it raises for others."""
     try:
-        jax.jit(jnp.zeros, static_argnums=0, compiler_options=FAST_COMPILE)(())
+        jax.jit(jnp.zeros, static_argnums=0, compiler_options=FASTEST_COMPILE)(())
     except jax.errors.JaxRuntimeError:
         return False
     return True
@@ -227,15 +246,19 @@ def n_memory_maps() -> int:
         return 0
 
 
-def padded_length(n: int) -> int:
+def padded_length(n: int, shortest: tuple[int, ...] = SHORT_LENGTHS) -> int:
     """The number of rows that n rows are padded to: few lengths, so that data sets share programs.
+
+    Args:
+        n: rows.
+        shortest: lengths where rows are few; beyond, there are four in each octave, then eight.
 
     Example:
         >>> [padded_length(n) for n in (40, 272, 3000, 10_000, 100_000)]
         [64, 1024, 4096, 10240, 106496]
     """
-    if n <= SHORT_LENGTHS[-1]:
-        return min(length for length in SHORT_LENGTHS if length >= n)
+    if n <= shortest[-1]:
+        return min(length for length in shortest if length >= n)
     if n > MOST_PADDED:
         return n
     step = 2 ** (n.bit_length() - (3 if n < MANY_ROWS else 4))
@@ -252,17 +275,17 @@ def padded_components(k: int) -> int:
     return min((number for number in COMPONENTS if number >= k), default=k)
 
 
-def pad_rows(values: Any) -> Any:
+def pad_rows(values: Any, shortest: tuple[int, ...] = SHORT_LENGTHS) -> Any:
     """Arrays with the rows in front, padded with zeros to one of few lengths: rows of weight zero have no influence.
 
-    Only where a function is called on arrays, and these on one device.
+    Only where a function is called on arrays, and these on one device. ``shortest`` as in :func:`padded_length`.
     """
     leaves = jax.tree.leaves(values)
     if not is_eager(values) or any(isinstance(leaf, jax.Array) and len(leaf.devices()) > 1 for leaf in leaves):
         return values
 
     def pad(leaf: Any) -> Any:
-        n_more = padded_length(len(leaf)) - len(leaf)
+        n_more = padded_length(len(leaf), shortest) - len(leaf)
         if n_more == 0:
             return leaf
         leaf = as_host_array(leaf)

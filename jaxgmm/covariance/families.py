@@ -5,11 +5,15 @@ A :class:`Family` is a value, static under ``jit``; strings live at the edges, i
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
+import jax.numpy as jnp
+import numpy as np
 from jax import Array, lax
 from jax.tree_util import register_static
 
+from ..linalg import pool_moments
 from ..static import Bound
 from ..types import GMMParams
 from . import parsimonious as p
@@ -183,39 +187,38 @@ def family_by_shape(shape: tuple[int, ...], k: int, d: int) -> Family:
 
 
 def one_of(families: Sequence[Family], which: Array) -> Family:
-    r"""One of several families that are stored alike, chosen by a traced index: one compiled program serves them all.
+    r"""One of several families, chosen by a traced index: one compiled program serves them all.
 
     .. math:: \hat\Sigma = \mathrm{estimate}_{f}(W, n, \Sigma), \quad f = \mathrm{families}[\mathrm{which}]
 
-    It has what an M-step needs: structure, ``estimate``, ``begin`` and ``constrained``. As ``which`` is a tracer, the
-    union cannot say how many parameters the chosen family has, and has no letters.
+    It has what an M-step needs: structure, ``estimate``, ``begin`` and ``constrained``. Families that are not stored
+    alike are all stored with a matrix, or a diagonal, for each component. As ``which`` is a tracer, the union cannot
+    say how many parameters the chosen family has, and has no letters.
 
     Args:
-        families: the families to choose from.
+        families: the families to choose from, all of matrices or all of diagonals.
         which: ``()`` int index into ``families``, may be traced.
 
     Returns:
         A :class:`Family`; scale equivariant only if all of ``families`` are.
 
     Raises:
-        ValueError: from ``n_parameters``; from ``structure`` where the families are not stored alike.
+        ValueError: from ``n_parameters``; from ``structure`` where some families are of matrices and some of diagonals.
 
     Example:
         >>> import jax.numpy as jnp
-        >>> union = one_of([get_family("VEI"), get_family("VVI")], jnp.array(1))
-        >>> union.estimate(jnp.array([[2.0, 4.0]]), jnp.array([2.0]), jnp.ones((1, 2))).tolist()
-        [[1.0, 2.0]]
+        >>> union = one_of([get_family("EEI"), get_family("VVI")], jnp.array(0))
+        >>> union.estimate(jnp.array([[2.0, 4.0], [2.0, 0.0]]), jnp.ones(2), jnp.ones((2, 2))).tolist()
+        [[2.0, 2.0], [2.0, 2.0]]
     """
     names = ", ".join(family.name for family in families)
 
-    def chosen(estimates: Sequence[p.Estimate]) -> p.Estimate:
-        return lambda scatters, counts, previous: lax.switch(which, estimates, scatters, counts, previous)
-
     def structure(k: int, d: int) -> tuple[int, ...]:
         shapes = {family.structure(k, d) for family in families}
-        if len(shapes) > 1:
-            raise ValueError(f"families: expected {names} stored alike for k = {k}, d = {d}, got {sorted(shapes)}")
-        return shapes.pop()
+        if len({len(shape) for shape in shapes}) > 1:
+            raise ValueError(f"families: expected {names} to be all of matrices or all of diagonals, got both")
+        shape = shapes.pop()
+        return (k, *[d] * (len(shape) - 1)) if shapes else shape
 
     def n_parameters(k: int, d: int) -> int:
         raise ValueError(f"n_parameters: expected a single family, got one of {names} chosen by a traced index")
@@ -223,12 +226,46 @@ def one_of(families: Sequence[Family], which: Array) -> Family:
     return Family(
         name=f"one of {names}",
         structure=structure,
-        estimate=chosen([family.estimate for family in families]),
+        estimate=_chosen(families, [family.estimate for family in families], which),
         n_parameters=n_parameters,
         scale_equivariant=all(family.scale_equivariant for family in families),
-        constrained=any(family.constrained for family in families),
-        begin=chosen([family.begin or family.estimate for family in families]),
+        constrained=len(families) > 1 or families[0].constrained,
+        begin=_chosen(families, [family.begin or family.estimate for family in families], which),
     )
+
+
+def _chosen(families: Sequence[Family], estimates: Sequence[p.Estimate], which: Array) -> p.Estimate:
+    """The estimate of the family at the place ``which``.
+
+    Estimates that differ only in the variances along axes are one branch of the program: axes take long to compile.
+    """
+    groups: dict[Any, list[int]] = {}
+    for place, estimate in enumerate(estimates):
+        groups.setdefault(estimate.func if isinstance(estimate, Bound) else place, []).append(place)
+    group_of, place_in_group = np.zeros((2, len(families)), np.int32)
+    branches: list[p.Estimate] = []
+    for function, places in groups.items():
+        first = places[0]
+        branch: p.Estimate = Bound(_stored_wider, families[first], estimates[first])
+        if len(places) > 1:
+            variances = [cast(Bound, estimates[place]).args[0] for place in places]
+            branch = partial(function, partial(_switch, place_in_group, which, variances))
+        group_of[places], place_in_group[places] = len(branches), range(len(places))
+        branches.append(branch)
+    return partial(_switch, group_of, which, branches)
+
+
+def _switch(branch_of: np.ndarray, which: Array, branches: Sequence[Callable[..., Array]], *arguments: Array) -> Array:
+    """What the branch of the family at the place ``which`` makes of the arguments."""
+    chosen: Array = lax.switch(jnp.asarray(branch_of)[which], branches, *arguments)
+    return chosen
+
+
+def _stored_wider(family: Family, estimate: p.Estimate, scatters: Array, counts: Array, previous: Array) -> Array:
+    """The estimate of a family whose covariances are stored as those of a family that it is a special case of."""
+    shape = family.structure(len(counts), scatters.shape[-1])
+    covariances = estimate(pool_moments(scatters, shape), counts, previous[: shape[0], : shape[1]])
+    return jnp.broadcast_to(covariances, scatters.shape)
 
 
 def letters(family: Family) -> str:

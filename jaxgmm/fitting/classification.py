@@ -20,7 +20,7 @@ from ..loop.driver import begin, result_of, run, task_of
 from ..mixture.density import Prepared, log_prob, posterior
 from ..mixture.units import restore_params
 from ..printing import printed
-from ..programs import pad_rows, program
+from ..programs import PASSES, pad_rows, program
 from ..steps.gaussian import gaussian_steps
 from ..steps.maximization import complete_stats, from_responsibilities
 from ..types import EMResult, GMMParams, Observations, Stats, is_usable, raise_if_failed
@@ -124,7 +124,7 @@ def fit_classes(
     return Classifier(jnp.where(usable, priors, jnp.nan), mixtures)
 
 
-@program("family", "max_iter")
+@program("family", "max_iter", passes=PASSES)
 def _gaussians(
     x: Array, responsibilities: Array, weights: Array, ridge: Array, tol: Array, family: Family, max_iter: int
 ) -> EMResult:

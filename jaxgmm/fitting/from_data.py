@@ -16,7 +16,7 @@ from ..fitted import feature_names_of, parameters_of
 from ..loop.accelerators import Accelerator, momentum
 from ..loop.driver import task_of
 from ..mixture.units import in_unit
-from ..programs import pad_rows, program
+from ..programs import PASSES, pad_rows, program
 from ..progress import show
 from ..seeding import Seeding
 from ..steps.contract import Steps, as_steps, chunked
@@ -223,7 +223,7 @@ def _refuse_mapped_closures(steps: Steps) -> None:
             )
 
 
-@program("options")
+@program("options", passes=PASSES)
 def _fit_steps(
     key: Array, tol: Array, observations: Any, weights: Array, steps: Steps, start: Any, options: Options
 ) -> FitResult:

@@ -138,6 +138,7 @@ def stages_of(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]
     return jnp.array(sizes), jnp.array(limits, jnp.int32)
 
 
+@jax.jit
 def _spurious(task: Task, params: Any) -> Spurious:
     spurious = task.steps.spurious(params)
     return spurious._replace(excess=spurious.excess.astype(task.weights.dtype))

@@ -13,7 +13,7 @@ from ..progress import Display
 from ..types import is_usable
 from .search import FamilyModels
 
-SearchOne = Callable[[np.ndarray, list[Family], int], FamilyModels]  # (labels, families stored alike, which of them)
+SearchOne = Callable[[np.ndarray, list[Family], int], FamilyModels]  # (labels, families of a program, which of them)
 
 
 def in_parallel(

@@ -1,7 +1,7 @@
 """The compiled part of a search: one family, all numbers of components, all starts, in one program.
 
-Families that are stored alike share the program: which of them to fit is a traced number. A mixture of k components has
-weight zero beyond k, so that all numbers of components have the same shapes.
+Families of matrices share a program, as do those of diagonals: which of them to fit is a traced number. A mixture of k
+components has weight zero beyond k, so that all numbers of components have the same shapes.
 """
 
 from collections.abc import Callable
@@ -99,7 +99,7 @@ class Search(NamedTuple):
     """What to search; static under ``jit``."""
 
     numbers: tuple[int, ...]  # of components
-    families: tuple[Family, ...]  # stored alike
+    families: tuple[Family, ...]  # all of matrices or all of diagonals
     max_iter: int
     criterion: Criterion
     prior_rule: PriorRule | None
@@ -117,7 +117,7 @@ class FamilyModels(NamedTuple):
     terms: Array  # (K,) of the criterion
 
 
-@program("search")
+@program("search", is_repeated=True)  # most elements are labels
 def search_family(data: Data, labels: Array, which: Array, search: Search) -> FamilyModels:
     """The best of all starts for each number of components, of the family at the place ``which``.
 

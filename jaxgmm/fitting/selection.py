@@ -33,6 +33,7 @@ from .standard import in_nats_of_weights
 from .starts import SAMPLE_ROWS
 
 N_FOLDS = 10
+SHORTEST = (64, 128)  # lengths that few rows are padded to: a search runs long enough for more of them to pay
 
 
 def select(
@@ -54,10 +55,11 @@ def select(
 
     .. math:: \hat M = \arg\min_{f, k} \mathrm{BIC}(f, k)
 
-    Families that are stored alike share one compiled program, for all numbers of components. Half of the restarts begin
-    from hierarchical clustering (:mod:`jaxgmm.seeding.hierarchy`), k-means++ and random rows, the same for every
-    family; the other half from where the other families ended, as a partition that suits one family often suits
-    another. As the tree is built on the host and the result is a table of models, not for use under ``jit``.
+    Families of matrices share one compiled program, for all numbers of components, as do those of diagonals; with a
+    prior, families that are stored alike. Half of the restarts begin from hierarchical clustering
+    (:mod:`jaxgmm.seeding.hierarchy`), k-means++ and random rows, the same for every family; the other half from where
+    the other families ended, as a partition that suits one family often suits another. As the tree is built on the host
+    and the result is a table of models, not for use under ``jit``.
 
     Args:
         key: a JAX random key, or a seed.
@@ -129,7 +131,7 @@ def select(
         return in_nats
 
     # First round, then from where the other families ended
-    groups = _stored_alike(chosen, max(numbers), x.shape[1])
+    groups = _of_one_program(chosen, max(numbers), x.shape[1], prior is not None)
     to_selection = partial(_selection, criterion, chosen, numbers, x.shape[1], total_weight)
     has_second = n_init > n_first
     n_models = (1 + has_second) * len(chosen) * len(numbers)
@@ -163,8 +165,8 @@ def _folds(key: Array, weights: Array) -> Array:
 
 def _padded(data: Data, labels: np.ndarray) -> tuple[Data, np.ndarray]:
     """Rows and a sample of them, and labels of the sample, padded so that searches share programs."""
-    x, weights, held_out = pad_rows((data.x, data.weights, data.held_out))
-    sample, is_sampled = pad_rows((data.sample, data.is_sampled))
+    x, weights, held_out = pad_rows((data.x, data.weights, data.held_out), SHORTEST)
+    sample, is_sampled = pad_rows((data.sample, data.is_sampled), SHORTEST)
     labels = np.pad(labels, ((0, 0), (0, 0), (0, len(sample) - len(data.sample))))
     return data._replace(x=x, weights=weights, held_out=held_out, sample=sample, is_sampled=is_sampled), labels
 
@@ -222,11 +224,15 @@ def _families(families: Sequence[Family | str] | None, n_features: int, n_rows: 
     return chosen
 
 
-def _stored_alike(families: tuple[Family, ...], k: int, d: int) -> list[list[Family]]:
-    """Families in groups that store covariances in the same shape, the largest group first."""
-    groups: dict[tuple[int, ...], list[Family]] = {}
+def _of_one_program(families: tuple[Family, ...], k: int, d: int, has_prior: bool) -> list[list[Family]]:
+    """Families in groups that share a program, the largest group first: those of matrices, and those of diagonals.
+
+    A prior counts once for each covariance that is stored, and so asks for families that are stored alike.
+    """
+    groups: dict[Any, list[Family]] = {}
     for family in families:
-        groups.setdefault(family.structure(k, d), []).append(family)
+        shape = family.structure(k, d)
+        groups.setdefault(shape if has_prior else len(shape), []).append(family)
     return sorted(groups.values(), key=len, reverse=True)
 
 
@@ -264,15 +270,20 @@ def _selection(
     table = criterion.value(counts, log_likelihoods, np.log(total_weight), terms)
     table = np.where(is_usable(statuses), table, np.nan)
     by_name = {
-        (family.name, k): _model(models[family].models, column, k)
+        (family.name, k): _model(models[family].models, column, k, family.structure(k, n_features))
         for family in families
         for column, k in enumerate(numbers)
     }
     return Selection(criterion.name, families, numbers, table, log_likelihoods, statuses, failed, by_name)
 
 
-def _model(results: EMResult, column: int, k: int) -> EMResult:
-    """One of several results, with its first k components alone: those beyond have weight zero."""
+def _model(results: EMResult, column: int, k: int, shape: tuple[int, ...]) -> EMResult:
+    """One of several results, with its first k components alone, and covariances stored in ``shape``.
+
+    Components beyond k have weight zero, and covariances that a program stores for each component or feature are equal
+    where a family stores them once.
+    """
     result: EMResult = jax.tree.map(lambda leaf: leaf[column], results)
     weights, means, covariances = result.params
-    return result._replace(params=GMMParams(weights[:k], means[:k], covariances[:k]), excess=result.excess[:k])
+    params = GMMParams(weights[:k], means[:k], covariances[: shape[0], : shape[1]])
+    return result._replace(params=params, excess=result.excess[:k])

@@ -22,7 +22,7 @@ from ..loop.driver import Task
 from ..mixture.density import chunk_rows
 from ..mixture.noise import rescaled, with_noise
 from ..mixture.units import standardise_params
-from ..programs import compile_ahead, first_rows, is_eager, padded_components, program
+from ..programs import PASSES, compile_ahead, first_rows, is_eager, padded_components, program
 from ..seeding import Seeding, kmeans_plus_plus, random_rows
 from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status, is_usable
 from .restarts import Rules, Standing, best_of, brief_runs, compete, enter, stages_of, winners
@@ -136,7 +136,7 @@ def _standardise(x: Array, weights: Array, ridge: Array, prior: Prior | None, op
     return standard_problem(x, weights, ridge, prior, structure, options.family.scale_equivariant)
 
 
-@program("options")
+@program("options", passes=PASSES)
 def _from_start(tol: Array, problem: StandardProblem, start: Any, options: Options) -> FitResult:
     """Where EM gets to from a given start."""
     task = _task(tol, problem, start, options)
@@ -151,7 +151,7 @@ def _draw_sample(key: Array, problem: StandardProblem, size: int, options: Optio
     return sample_rows(keys[options.n_init], problem, size)
 
 
-@program("options")
+@program("options", passes=PASSES)
 def _draw_starts(
     key: Array, problem: StandardProblem, noise: Noise | None, n_used: Array | None, options: Options
 ) -> Any:
@@ -165,7 +165,7 @@ def _draw_starts(
     return jax.vmap(lambda params: with_noise(params, region))(starts)
 
 
-@program("options")
+@program("options", passes=PASSES)
 def _run_briefly(tol: Array, sample: StandardProblem, starts: Any, options: Options) -> Brief:
     """Where all starts get to on a sample."""
     task = _task(tol, sample, starts, options, _chunk_size(sample, options))
@@ -173,7 +173,7 @@ def _run_briefly(tol: Array, sample: StandardProblem, starts: Any, options: Opti
     return Brief(brief.params, brief.log_likelihood / task.total_weight, brief.status, values)
 
 
-@program("rules", "chunk_size", "options")
+@program("rules", "chunk_size", "options", passes=PASSES)
 def _compete(
     tol: Array, problem: StandardProblem, starts: Any, brief: Brief | None, noise: Noise | None,
     rules: Rules, chunk_size: int | None, options: Options,
@@ -232,7 +232,7 @@ def _enter(tol: Array, problem: StandardProblem, starts: Any, brief: Brief | Non
     )
 
 
-@program("rules", "chunk_size", "options")
+@program("rules", "chunk_size", "options", passes=PASSES)
 def _go_on(
     tol: Array, problem: StandardProblem, standing: Standing, pause: Array,
     rules: Rules, chunk_size: int | None, options: Options,

@@ -18,7 +18,7 @@ from ..arrays import columns_in_order
 from ..covariance.families import FULL, Family
 from ..fitted import feature_names_of
 from ..linalg import Packed, pack
-from ..programs import program
+from ..programs import PASSES, program
 from ..steps.contract import Steps
 from ..steps.options import model_and_rows
 from ..types import EMResult, Observations, Prior
@@ -110,7 +110,7 @@ def _rows(x: Any, axis: int | None) -> Array:
     return checks.as_rows(x) if axis is None else checks.as_rows(x.reshape(-1, *x.shape[2:])).reshape(*x.shape[:2], -1)
 
 
-@program("axes", "size", "n_lanes", "max_iter", "accelerate")
+@program("axes", "size", "n_lanes", "max_iter", "accelerate", passes=5 * PASSES)
 def _em_batch(
     steps: Steps, params: Any, observations: Any, weights: Array, tol: Array,
     axes: tuple[int | None, ...], size: int, n_lanes: int | None, max_iter: int, accelerate: Accelerator | None,

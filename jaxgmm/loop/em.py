@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from .. import checks
 from ..covariance.families import FULL, Family
 from ..fitted import feature_names_of
-from ..programs import pad_rows, program
+from ..programs import PASSES, pad_rows, program
 from ..steps.contract import Steps
 from ..steps.options import model_and_rows
 from ..types import EMResult, Prior
@@ -115,7 +115,7 @@ def em(
     return result._replace(family=known, feature_names=feature_names_of(params, x))
 
 
-@program("max_iter", "accelerate")
+@program("max_iter", "accelerate", passes=PASSES)
 def _em(
     steps: Steps,
     params: Any,

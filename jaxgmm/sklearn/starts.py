@@ -15,14 +15,14 @@ from ..fitting.starts import complete_starts
 from ..loop.accelerators import momentum
 from ..mixture.density import chunk_rows
 from ..mixture.units import standardise_params
-from ..programs import program
+from ..programs import PASSES, program
 from ..steps.maximization import from_responsibilities
 from ..types import FitResult, GMMParams
 
 RULES = Rules(first=15, keep=5, n_lanes=4)  # fits of scikit-learn seldom take more than fifteen iterations
 
 
-@program("family", "max_iter", "is_accelerated")
+@program("family", "max_iter", "is_accelerated", passes=PASSES)
 def best_of_starts(
     initial: GMMParams,
     partitions: Array | None,

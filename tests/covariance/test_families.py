@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import jaxgmm
+from jaxgmm import linalg
 from jaxgmm.acceleration import anderson, momentum, squarem
 from jaxgmm.covariance.families import letters, one_of
 from jaxgmm.fitting.search import CRITERIA
@@ -69,11 +70,25 @@ def test_a_union_is_scale_equivariant_only_if_all_are():
         assert one_of(families_of(names), jnp.int32(0)).scale_equivariant == expected
 
 
-def test_families_that_are_stored_differently_have_no_common_structure():
-    union = one_of(families_of(["VII", "VVI"]), jnp.int32(0))
-    with pytest.raises(ValueError, match="expected spherical, diag stored alike for k = 3, d = 2"):
+@pytest.mark.parametrize(("names", "shape"), [(["VII", "EEI", "VVI"], (3, 2)), (["EEE", "VEV"], (3, 2, 2))])
+def test_a_union_of_families_that_are_stored_differently_estimates_as_each_does(names, shape):
+    rng = np.random.default_rng(0)
+    roots = rng.normal(size=(3, 2, 2)).astype(np.float32)
+    matrices = jnp.asarray(roots @ roots.swapaxes(1, 2) + np.eye(2, dtype=np.float32))
+    counts = jnp.array([2.0, 3.0, 5.0])
+    for which, family in enumerate(families_of(names)):
+        union, own = one_of(families_of(names), jnp.int32(which)), family.structure(3, 2)
+        scatters = matrices if len(shape) == 3 else jnp.diagonal(matrices, axis1=1, axis2=2)
+        assert union.structure(3, 2) == shape
+        covariances = union.estimate(scatters, counts, scatters)
+        expected = family.estimate(linalg.pool_moments(scatters, own), counts, scatters[: own[0], : own[1]])
+        np.testing.assert_allclose(covariances, np.broadcast_to(expected, shape), rtol=1e-6)
+
+
+def test_families_of_matrices_and_of_diagonals_have_no_common_structure():
+    union = one_of(families_of(["VVI", "VVV"]), jnp.int32(0))
+    with pytest.raises(ValueError, match="expected diag, full to be all of matrices or all of diagonals"):
         union.structure(3, 2)
-    assert union.structure(3, 1) == (3, 1)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled, cloudpickled], ids=lambda copied: copied.__name__)
