@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import jaxgmm
-from jaxgmm import programs
+from jaxgmm import padding, programs
 
 KEY = jax.random.key(0)
 
@@ -37,13 +37,13 @@ def total(x, power):
 
 
 def test_lengths_grow_and_waste_little_where_rows_are_many():
-    lengths = [programs.padded_length(n) for n in range(1, 2**18 + 1)]
+    lengths = [padding.padded_length(n) for n in range(1, 2**18 + 1)]
     assert all(n <= length for n, length in enumerate(lengths, 1))
     assert lengths == sorted(lengths)
     assert len(set(lengths)) < 40
     assert max(length / n for n, length in enumerate(lengths, 1) if n > 4096) < 1.26
     assert max(length / n for n, length in enumerate(lengths, 1) if n > 2**16) < 1.13
-    assert programs.padded_length(1_000_003) == 1_000_003
+    assert padding.padded_length(1_000_003) == 1_000_003
 
 
 @pytest.mark.parametrize(

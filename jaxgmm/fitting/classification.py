@@ -19,8 +19,9 @@ from ..covariance.families import FULL, Family, as_family, get_family
 from ..loop.driver import begin, result_of, run, task_of
 from ..mixture.density import Prepared, log_prob, posterior
 from ..mixture.units import restore_params
+from ..padding import pad_rows
 from ..printing import printed
-from ..programs import PASSES, pad_rows, program
+from ..programs import PASSES, program
 from ..steps.gaussian import gaussian_steps
 from ..steps.maximization import complete_stats, from_responsibilities
 from ..types import EMResult, GMMParams, Observations, Stats, is_usable, raise_if_failed

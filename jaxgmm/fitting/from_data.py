@@ -16,7 +16,8 @@ from ..fitted import feature_names_of, parameters_of
 from ..loop.accelerators import Accelerator, momentum
 from ..loop.driver import task_of
 from ..mixture.units import in_unit
-from ..programs import PASSES, pad_rows, program
+from ..padding import pad_rows
+from ..programs import PASSES, program
 from ..progress import show
 from ..seeding import Seeding
 from ..steps.contract import Steps, as_steps, chunked

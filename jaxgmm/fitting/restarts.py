@@ -14,6 +14,7 @@ from jax.custom_batching import custom_vmap
 from ..loop.accelerators import Accelerator
 from ..loop.batching import axes_of, has_own_rows, n_lanes_for, run_queue, run_together, take
 from ..loop.driver import State, Task, begin, result_of, resume
+from ..programs import traced_once
 from ..steps.contract import Spurious
 from ..types import EMResult, FitResult, Status, is_usable
 
@@ -138,7 +139,7 @@ def stages_of(n_starts: int, max_iter: int, rules: Rules) -> tuple[Array, Array]
     return jnp.array(sizes), jnp.array(limits, jnp.int32)
 
 
-@jax.jit
+@traced_once()
 def _spurious(task: Task, params: Any) -> Spurious:
     spurious = task.steps.spurious(params)
     return spurious._replace(excess=spurious.excess.astype(task.weights.dtype))

@@ -19,7 +19,7 @@ from ..covariance.families import FAMILIES, FAMILIES_1D, Family, as_family, get_
 from ..fitted import feature_names_of
 from ..mixture.priors import default_prior
 from ..mixture.units import in_unit, units_of
-from ..programs import pad_rows
+from ..padding import pad_rows
 from ..progress import show
 from ..seeding import hierarchy, nested_partitions
 from ..types import EMResult, FeatureNames, FitError, GMMParams, Observations, Prior, describe, is_usable

@@ -22,7 +22,8 @@ from ..loop.driver import Task
 from ..mixture.density import chunk_rows
 from ..mixture.noise import rescaled, with_noise
 from ..mixture.units import standardise_params
-from ..programs import PASSES, compile_ahead, first_rows, is_eager, padded_components, program
+from ..padding import first_rows, padded_components
+from ..programs import PASSES, compile_ahead, is_eager, program
 from ..seeding import Seeding, kmeans_plus_plus, random_rows
 from ..types import FitResult, GMMParams, Noise, NoisyGMMParams, Prior, Status, is_usable
 from .restarts import Rules, Standing, best_of, brief_runs, compete, enter, stages_of, winners

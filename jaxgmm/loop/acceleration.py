@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
+from ..programs import traced_once
 from ..steps.contract import Steps
 from .accelerators import Accelerator
 
@@ -20,7 +21,7 @@ class AccelerationState(NamedTuple):
     memory: Any  # the accelerator's own state
 
 
-@partial(jax.jit, static_argnames="accelerate")
+@traced_once("accelerate")
 def begin(accelerate: Accelerator, steps: Steps, params: Any) -> AccelerationState:
     """The state before the first step from ``params``."""
     if not isinstance(accelerate, Accelerator):

@@ -13,6 +13,7 @@ import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
+from ..programs import traced_once
 from ..steps.contract import Steps, check_params, mask_stopped, penalty, rounding
 from ..types import EMResult, Status
 from . import acceleration
@@ -75,19 +76,19 @@ def iterate_once(limit: ArrayLike, accelerate: Accelerator | None, task: Task, s
 # The parts of an iteration are traced once for all loops of a program: brief runs, restarts, the shapes of a state
 
 
-@jax.jit
+@traced_once()
 def prepare(task: Task, params: Any) -> Any:
     """Factors and constants of parameters, once for all rows."""
     return task.steps.prepare(params)
 
 
-@jax.jit
+@traced_once()
 def e_step(task: Task, prepared: Any) -> Any:
     """Expected sufficient statistics of all rows."""
     return task.steps.expect(prepared, task.observations, task.weights)
 
 
-@partial(jax.jit, static_argnames="accelerate")
+@traced_once("accelerate")
 def advance(
     task: Task, state: State, prepared: Any, stats: Any, limit: ArrayLike, accelerate: Accelerator | None
 ) -> State:

@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 from .. import checks
 from ..covariance.families import FULL, Family
 from ..fitted import feature_names_of
-from ..programs import PASSES, pad_rows, program
+from ..padding import pad_rows
+from ..programs import PASSES, program
 from ..steps.contract import Steps
 from ..steps.options import model_and_rows
 from ..types import EMResult, Prior

@@ -16,7 +16,8 @@ from numpy.typing import ArrayLike
 from .. import checks, linalg
 from ..fitted import Params as Params
 from ..fitted import ParamsOrResult
-from ..programs import first_rows, pad_rows, program
+from ..padding import first_rows, pad_rows
+from ..programs import program
 from ..types import GMMParams, NoisyGMMParams
 from . import noise
 

@@ -7,7 +7,8 @@ import numpy as np
 from jax import Array
 
 from .. import checks, linalg
-from ..programs import pad_rows, program
+from ..padding import pad_rows
+from ..programs import program
 from ..types import GMMParams, NoisyGMMParams, Observations, Prior
 from . import moments, noise
 

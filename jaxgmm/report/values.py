@@ -12,7 +12,7 @@ from ..covariance.families import letters
 from ..files.saved import SavedFit, family_of, gathered
 from ..fitted import feature_names_of
 from ..fitting.selection import Selection
-from ..programs import as_host_array
+from ..padding import as_host_array
 from ..status import Status, known_status
 from ..types import EMResult, FitResult, GMMParams
 from . import layout

@@ -14,7 +14,8 @@ from .. import checks
 from ..arrays import as_labels
 from ..covariance.families import FULL, Family
 from ..linalg import einsum, safe_divisor
-from ..programs import padded_components, program
+from ..padding import padded_components
+from ..programs import program
 from ..steps.maximization import from_responsibilities
 from ..types import GMMParams
 

@@ -24,7 +24,7 @@ from ..fitting.spurious import refuse_singular
 from ..fitting.standard import in_nats_of_weights
 from ..mixture.density import joint_log_prob
 from ..mixture.units import in_unit
-from ..programs import pad_rows, padded_length
+from ..padding import pad_rows, padded_length
 from ..types import FitResult, GMMParams, Status, describe
 from .conversion import as_estimator, as_stored, from_sklearn, normalised, refuse_misread, type_of
 from .starts import best_of_starts

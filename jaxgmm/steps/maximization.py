@@ -13,7 +13,8 @@ from .. import checks, linalg
 from ..covariance.families import FULL, Family, as_family
 from ..covariance.ridge import Ridge, added, as_ridge, least_variances
 from ..mixture import priors
-from ..programs import pad_rows, program
+from ..padding import pad_rows
+from ..programs import program
 from ..types import GMMParams, Prior, Stats
 
 

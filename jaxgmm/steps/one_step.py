@@ -12,7 +12,8 @@ from ..covariance.families import FULL, Family, as_family
 from ..covariance.ridge import as_ridge
 from ..fitted import ParamsOrResult
 from ..mixture import density
-from ..programs import pad_rows, program
+from ..padding import pad_rows
+from ..programs import program
 from ..types import GMMParams, NoisyGMMParams, NoisyStats, Observations, Prior, Stats
 from .contract import Steps
 from .gaussian import gaussian_steps
