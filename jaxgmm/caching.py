@@ -1,4 +1,4 @@
-"""Compiled programs on disk, by JAX's persistent compilation cache, so that later processes need not compile them."""
+"""Programs on disk, compiled by JAX's persistent compilation cache and lowered by :mod:`jaxgmm.lowered`."""
 
 import errno
 import os
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import jax
 from jax.experimental.compilation_cache import compilation_cache
+
+from . import lowered
 
 # Programs of all sizes are kept: a fit also compiles dozens of small ones, of milliseconds each
 SETTINGS = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": -1}
@@ -21,14 +23,15 @@ def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> str:
     """Keep compiled programs in a folder, where later processes find them instead of compiling.
 
     Call it once, at the beginning of a script or notebook; the library never does so by itself. It changes settings of
-    JAX for the whole process, so programs that are not jaxgmm's are kept too. Settings made by JAX's environment
-    variables, such as ``JAX_COMPILATION_CACHE_DIR``, stay as they are. A program is kept for one version of JAX, one
-    kind of processor and one class of numbers of rows. The command line uses the same folder.
+    JAX for the whole process, so programs that are not jaxgmm's are kept too; jaxgmm's own are kept as JAX traces and
+    lowers them, too. Settings made by JAX's environment variables, such as ``JAX_COMPILATION_CACHE_DIR``, stay as they
+    are. A program is kept for one version of JAX, one kind of processor and one class of numbers of rows. The command
+    line uses the same folder.
 
     Args:
         path: the folder, made where there is none. Default the one that JAX is set to use, or else ``jaxgmm`` in
             ``XDG_CACHE_HOME`` or ``~/.cache``, from which the programs not used for longest are deleted beyond 256
-            megabytes. JAX runs what it finds there: choose none that others may write to.
+            megabytes. What is found there is run: choose none that others may write to.
 
     Returns:
         The folder.
@@ -51,6 +54,7 @@ def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> str:
     for name, value in SETTINGS.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
+    lowered.folder = None if _is_url(folder) else Path(folder)
     return folder
 
 
@@ -62,9 +66,13 @@ def _own_folder() -> str:
     return str(folder)
 
 
+def _is_url(folder: str) -> bool:
+    return "://" in folder
+
+
 def _prepare(folder: str) -> None:
     """Make a folder and see whether programs can be kept there; one that JAX reaches by a URL is left to JAX."""
-    if "://" in folder:
+    if _is_url(folder):
         return
     os.makedirs(folder, mode=0o700, exist_ok=True)
     if not os.access(folder, os.W_OK | os.X_OK):
@@ -79,7 +87,7 @@ def _delete_oldest(folder: Path, most_bytes: int = MOST_BYTES) -> None:
     Another process may delete at the same time, and JAX compiles what it does not find.
     """
     programs = []
-    for path in folder.glob("*-cache"):
+    for path in (*folder.glob("*-cache"), *folder.glob("*-lowered")):
         with suppress(OSError):
             status = path.stat()
             programs.append((max(status.st_atime, status.st_mtime), status.st_size, path))

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import Array
 from jax.sharding import Mesh
 
-from . import checks, progress
+from . import checks, lowered, progress
 
 # For one call on small data, compiling takes most of the time. What compiles fastest takes a quarter of it, and runs
 # four times as long; what compiles fast takes half, and runs twice as long. A program with more work to do is compiled
@@ -45,8 +45,9 @@ R = TypeVar("R")
 class Program:
     """A function compiled for arguments of certain shapes and certain static values."""
 
-    def __init__(self, function: Function, name: str, passes: int, is_repeated: bool) -> None:
+    def __init__(self, function: Function, name: str, call: Any, passes: int, is_repeated: bool) -> None:
         self.function, self.name, self.passes, self.is_repeated = function, name, passes, is_repeated
+        self.call = call  # what the function does, as values; None if it is not on one device of the usual kind
         self.work = 0  # done so far, by all calls
         self.n_maps = 0
         self.run: Function | None = None
@@ -66,7 +67,10 @@ class Program:
         with self.lock:
             if self.run is not None and options == self.options:
                 return self.run
-            run = jax.jit(partial(self.function), compiler_options=options)
+            function = self.function
+            if self.call is not None:
+                function = lowered.without_tracing(function, (self.call, settings()), arguments)
+            run = jax.jit(partial(function), compiler_options=options)
             before = n_memory_maps()
             with progress.compiling(self.name), nonfinite_allowed():
                 run.lower(*arguments).compile()
@@ -147,9 +151,11 @@ def program(
                 return function(**jax.tree.unflatten(tree, leaves), **static)
 
             shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-            setting = jax.config.values["jax_enable_x64"], jax.sharding.get_abstract_mesh()
+            is_usual = jax.sharding.get_abstract_mesh().empty and are_on_usual_device(leaves)
+            setting = jax.config.values["jax_enable_x64"], jax.sharding.get_abstract_mesh(), is_usual
             key = (function, tuple(static.items()), tree, shapes, setting)
-            make = partial(Program, of_leaves, function.__name__.strip("_"), passes, is_repeated)
+            of_call = (call, static, jax.tree.unflatten(tree, range(len(leaves)))) if is_usual else None
+            make = partial(Program, of_leaves, function.__name__.strip("_"), of_call, passes, is_repeated)
             return PROGRAMS.get(key, make), leaves
 
         @wraps(function)
@@ -197,8 +203,7 @@ def compile_ahead(function: Any, *arguments: Any) -> None:
 
 def with_callers_settings(function: Callable[..., R]) -> Callable[..., R]:
     """``function``, to run in another thread with this thread's settings of JAX, its mesh, and what it shows."""
-    values = {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
-    mesh, context = current_mesh(), copy_context()
+    values, mesh, context = settings(), current_mesh(), copy_context()
 
     def under_settings(*arguments: Any) -> R:
         with ExitStack() as stack:
@@ -213,6 +218,11 @@ def with_callers_settings(function: Callable[..., R]) -> Callable[..., R]:
         return context.copy().run(under_settings, *arguments)
 
     return call
+
+
+def settings() -> dict[str, Any]:
+    """This thread's settings of JAX."""
+    return {name: getattr(jax.config, f"jax_{name}") for name in SETTINGS}
 
 
 def current_mesh() -> Mesh | None:
@@ -234,6 +244,12 @@ def nonfinite_allowed() -> Iterator[None]:
 def is_eager(arguments: Any) -> bool:
     """Whether a function is called on arrays, outside ``jit``, ``vmap`` and ``grad``."""
     return checks.is_concrete(arguments, jnp.zeros(()))  # inside ``jit`` even a constant is traced
+
+
+def are_on_usual_device(leaves: list[Any]) -> bool:
+    """Whether every array is on one device, of the kind that JAX uses by default."""
+    devices = [leaf.devices() for leaf in leaves if isinstance(leaf, jax.Array)]
+    return all(len(of) == 1 and next(iter(of)).platform == jax.default_backend() for of in devices)
 
 
 @cache
