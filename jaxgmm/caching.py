@@ -54,7 +54,8 @@ def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> str:
     for name, value in SETTINGS.items():
         if name.upper() not in os.environ:
             jax.config.update(name, value)
-    lowered.folder = None if _is_url(folder) else Path(folder)
+    is_on = jax.config.values["jax_enable_compilation_cache"] and not _is_url(folder)
+    lowered.folder = Path(folder) if is_on else None
     return folder
 
 

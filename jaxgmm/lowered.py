@@ -81,6 +81,7 @@ def _write(path: Path, function: Function, shapes: list[Any]) -> Any:
     kept = exported, jax.tree.unflatten(tree, range(tree.num_leaves))
 
     # Under another name first, as other processes may read
+    path.parent.mkdir(parents=True, exist_ok=True)
     handle, part = tempfile.mkstemp("-lowered", dir=path.parent)
     try:
         with open(handle, "wb") as file:

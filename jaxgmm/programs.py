@@ -21,11 +21,11 @@ from jax.sharding import Mesh
 from . import checks, lowered, progress
 
 # For one call on small data, compiling takes most of the time. What compiles fastest takes a quarter of it, and runs
-# four times as long; what compiles fast takes half, and runs twice as long. A program with more work to do is compiled
+# four times as long; what compiles fast takes half, and runs twice as long. What comes to have much work is compiled
 # again to run fast, and may then differ in the last digits.
 FASTEST_COMPILE = {"xla_cpu_use_fusion_emitters": False, "xla_backend_optimization_level": 0}
 FAST_COMPILE = {"xla_cpu_use_fusion_emitters": False}
-LITTLE_WORK, MUCH_WORK = 2**22, 2**24  # elements of arguments times passes over them, in all calls so far
+LITTLE_WORK, MUCH_WORK = 2**21, 2**24  # elements of arguments times passes over them
 PASSES = 20  # of a run of EM, more or less
 
 # A program of a whole fit takes a thousand memory maps, of the 65,530 that Linux gives a process
@@ -62,10 +62,10 @@ class Program:
             return run(*arguments)
 
     def compile(self, *arguments: Any) -> Function:
-        """Compile for arguments, or their shapes: the first time, and again when running faster has come to pay."""
+        """Compile for arguments, or their shapes: the first time, and again when running fast has come to pay."""
         options = self.best_options(self.work + self.work_of(arguments))
         with self.lock:
-            if self.run is not None and options == self.options:
+            if self.run is not None and (options is not None or self.options is None):
                 return self.run
             function = self.function
             if self.call is not None:

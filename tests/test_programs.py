@@ -122,19 +122,13 @@ def test_memory_maps_are_bounded(monkeypatch):
 def test_what_is_called_often_is_compiled_again_to_run_fast(monkeypatch):
     if jax.default_backend() != "cpu" or not programs.knows_fast_compile():
         pytest.skip("one way to compile")
-    x = jnp.ones(10)
     monkeypatch.setattr(programs, "LITTLE_WORK", 25)
     monkeypatch.setattr(programs, "MUCH_WORK", 45)
-    for options in (
-        programs.FASTEST_COMPILE,
-        programs.FASTEST_COMPILE,
-        programs.FAST_COMPILE,
-        programs.FAST_COMPILE,
-        None,
-    ):
-        assert float(total(x, 2)) == 10
-        (program,) = programs.PROGRAMS.kept.values()
-        assert program.options == options
+    fastest, fast = programs.FASTEST_COMPILE, programs.FAST_COMPILE
+    for n, expected in ((10, [fastest, fastest, fastest, fastest, None, None]), (30, [fast, None]), (50, [None])):
+        for options in expected:
+            assert float(total(jnp.ones(n), 2)) == n
+            assert list(programs.PROGRAMS.kept.values())[-1].options == options
 
 
 def test_options_that_a_compiler_does_not_know_are_left_out(monkeypatch):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 
+from ..programs import traced_once
 from .products import LARGEST_UNROLLED, einsum, matmul, mirror, stack_lanes, symmetrize
 from .storage import pool_moments, variances
 
@@ -36,7 +37,7 @@ def factorize(covariances: Array, n_features: int) -> Factor:
 
 
 @jax.custom_jvp
-@jax.jit
+@traced_once()
 def _cholesky_with_inverse(matrices: Array) -> tuple[Array, Array]:
     """``L`` and ``L^-1`` of symmetric matrices ``(k, d, d)``."""
     if matrices.shape[-1] <= LARGEST_UNROLLED:
