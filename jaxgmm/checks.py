@@ -93,9 +93,10 @@ def as_rows(x: Any, n_features: int | None = None) -> Array:
 def as_row_weights(weights: Any, x: Array) -> Array:
     """``weights`` as ``(n,)`` beside ``x``; None means one for every row."""
     if weights is None:
-        ones = jnp.ones(x.shape[0], x.dtype)
+        if is_concrete(x):
+            return jax.device_put(np.ones(x.shape[0], x.dtype))
         # Known to be constant, sums over all rows would be taken by the compiler: half a minute for a million.
-        return ones if is_concrete(x) else lax.optimization_barrier(ones)
+        return lax.optimization_barrier(jnp.ones(x.shape[0], x.dtype))
     weights = as_float_array(weights, "weights")
     if weights.shape != x.shape[:1]:
         raise ValueError(f"weights: expected shape {x.shape[:1]}, one for each row of x, got {weights.shape}")

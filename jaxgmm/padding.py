@@ -1,6 +1,8 @@
 """Lengths that rows and components are padded to, so that data sets of many sizes share few programs.
 
-What pads has weight zero, and so no influence. Only public functions called on arrays pad.
+What pads has weight zero, and so no influence. Only public functions called on arrays pad. Before they do, and after,
+numpy does what there is to do: JAX would compile a program for each number of rows, for ``jnp.ones(n)`` too, and never
+let it go. ``jax.device_put`` takes none.
 """
 
 from typing import Any
@@ -66,7 +68,7 @@ def pad_rows(values: Any, shortest: tuple[int, ...] = SHORT_LENGTHS) -> Any:
             return leaf
         leaf = as_host_array(leaf)
         library: Any = np if isinstance(leaf, np.ndarray) else jnp
-        return jnp.asarray(library.concatenate([leaf, library.zeros((n_more, *leaf.shape[1:]), leaf.dtype)]))
+        return jax.device_put(library.concatenate([leaf, library.zeros((n_more, *leaf.shape[1:]), leaf.dtype)]))
 
     return jax.tree.map(pad, values)
 
@@ -80,4 +82,4 @@ def first_rows(values: Any, n: int) -> Any:
     """The first n rows of every array, without what :func:`pad_rows` has added to the arguments."""
     if len(jax.tree.leaves(values)[0]) == n:
         return values
-    return jax.tree.map(lambda leaf: jnp.asarray(as_host_array(leaf)[:n]), values)
+    return jax.tree.map(lambda leaf: jax.device_put(as_host_array(leaf)[:n]), values)

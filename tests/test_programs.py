@@ -87,6 +87,43 @@ def test_small_data_sets_and_numbers_of_components_share_programs():
     assert sorted(names) == sorted(set(names)), names
 
 
+COMPILED = []
+jax.monitoring.register_event_duration_secs_listener(
+    lambda event, *_, **__: COMPILED.append(event) if event.endswith("backend_compile_duration") else None
+)
+
+FITTED = jaxgmm.GMMParams(jnp.ones(2) / 2, 6 * jnp.eye(2), jnp.ones((2, 2)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        pytest.param(lambda x: jaxgmm.fit(KEY, x, 2, n_init=2, max_iter=5), id="fit"),
+        pytest.param(lambda x: jaxgmm.fit(KEY, x, 2, start=FITTED, family=jaxgmm.DIAG), id="fit from a start"),
+        pytest.param(lambda x: jaxgmm.em(FITTED, x, family=jaxgmm.DIAG, max_iter=5), id="em"),
+        pytest.param(lambda x: jaxgmm.predict(FITTED, x), id="predict"),
+        pytest.param(lambda x: jaxgmm.log_prob(FITTED, x), id="log_prob"),
+        pytest.param(lambda x: jaxgmm.responsibilities(FITTED, x), id="responsibilities"),
+        pytest.param(lambda x: jaxgmm.score(FITTED, x), id="score"),
+        pytest.param(lambda x: jaxgmm.bic(FITTED, x), id="bic"),
+        pytest.param(lambda x: jaxgmm.icl(FITTED, x), id="icl"),
+        pytest.param(
+            lambda x: jaxgmm.select(KEY, x, [1, 2], families=["diag"], n_init=2, max_iter=5),
+            marks=pytest.mark.slow,
+            id="select",
+        ),
+    ],
+)
+def test_another_number_of_rows_of_the_same_class_compiles_nothing(call):
+    """Not even ``jnp.ones(n)``: JAX compiles it for each n, takes a megabyte, and never lets it go."""
+    COMPILED.clear()
+    call(rows(306))
+    assert COMPILED
+    COMPILED.clear()
+    call(rows(307))
+    assert not COMPILED
+
+
 def test_what_a_fit_does_on_a_sample_serves_all_large_data():
     for n in (9_000, 20_000):
         assert jaxgmm.fit(KEY, rows(n), 3, n_init=2).params.means.shape == (3, 2)

@@ -15,6 +15,8 @@ from ..arrays import columns_in_order
 from ..covariance.families import Family, as_family, family_by_shape, get_family
 from ..fitted import ParamsOrResult, levels_to_the_caller, parameters_of
 from ..mixture.density import log_certainty
+from ..padding import as_host_array, pad_rows
+from ..programs import program
 from ..steps.one_step import e_step
 from ..types import GMMParams, NoisyGMMParams
 
@@ -92,6 +94,7 @@ def warn_unless_counts(weights: Any) -> None:
         )
 
 
+@program()
 def total_log_certainty(params: GMMParams | NoisyGMMParams, x: Array, weights: Array) -> Array:
     """``sum_i w_i log max_j r_ij``, ``()`` in nats: zero where every row surely belongs to one component."""
     certainty = log_certainty(params, x)
@@ -237,11 +240,11 @@ def icl(
     x, family = columns_in_order(x, params), _family_of(params, family)
     mixture = parameters_of(params)
     value, rows = bic(mixture, x, weights, family=family), checks.as_observations(x).x
-    return value - 2 * total_log_certainty(mixture, rows, checks.as_row_weights(weights, rows))
+    return value - 2 * total_log_certainty(mixture, *pad_rows((rows, checks.as_row_weights(weights, rows))))
 
 
 def _total_weight(x: ArrayLike, weights: ArrayLike | None, like: Array) -> Array:
     """The sum of row weights, which are checked."""
     weights = checks.as_row_weights(weights, checks.as_observations(x).x)
     checks.weight_values(weights)
-    return weights.sum().astype(like.dtype)
+    return jnp.asarray(as_host_array(weights).sum(), like.dtype)

@@ -87,9 +87,9 @@ class Data(NamedTuple):
 
     x: Array  # (n, d)
     weights: Array  # (n,)
-    sample: Array  # (m,) indices of rows that starts are made from
-    is_sampled: Array  # (m,) bool, false for padding
-    held_out: Array  # (n, folds) weight; no folds where nothing is held out
+    sample: Any  # (m,) indices of rows that starts are made from
+    is_sampled: Any  # (m,) bool, false for padding
+    held_out: Any  # (n, folds) weight; no folds where nothing is held out
     ridge: Array  # ()
     tol: Array  # ()
     prior: Prior | None  # the same for all models

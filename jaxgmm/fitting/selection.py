@@ -119,8 +119,8 @@ def select(
     n_first = -(-n_init // 2)
     *start_keys, fold_key = jax.random.split(key, 4)
     sample, labels = _partitions(start_keys, x, weights, numbers, n_init)
-    held_out = _folds(fold_key, weights) if criterion.is_held_out else jnp.zeros((len(x), 0), x.dtype)
-    data = Data(x, weights, sample, jnp.ones(len(sample), bool), held_out, ridge, tol, value)
+    held_out = _folds(fold_key, weights) if criterion.is_held_out else np.zeros((len(x), 0), x.dtype)
+    data = Data(x, weights, sample, np.ones(len(sample), bool), held_out, ridge, tol, value)
     if rule in (None, default_prior) and criterion in CRITERIA.values():  # functions of the user's own may count rows
         data, labels = _padded(data, labels)
 
@@ -149,7 +149,7 @@ def _in_unit(weights: Array, criterion: Criterion, prior: Any) -> tuple[Array, f
     weights, unit = in_unit(weights) if prior is None and criterion in CRITERIA.values() else (weights, 1.0)
     if not criterion.is_held_out:
         warn_unless_counts(np.asarray(weights, np.float64) * unit)
-    return weights, unit, float(weights.sum()) * unit
+    return weights, unit, float(np.asarray(weights).sum()) * unit
 
 
 def _folds(key: Array, weights: Array) -> Array:
@@ -238,7 +238,7 @@ def _of_one_program(families: tuple[Family, ...], k: int, d: int, has_prior: boo
 
 def _partitions(
     keys: Sequence[Array], x: Array, weights: Array, numbers: tuple[int, ...], n_starts: int
-) -> tuple[Array, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray]:
     """Indices ``(m,)`` of a sample of rows, and partitions of it ``(numbers, n_starts, m)``, two from trees first."""
     sample_key, seed_key, tree_key = keys
     sample = np.flatnonzero(np.asarray(weights) > 0)
@@ -247,12 +247,12 @@ def _partitions(
         sample = np.sort(np.asarray(jax.random.choice(sample_key, sample, (size,), replace=False)))
     units = jax.tree.map(np.asarray, units_of(x, weights, True))
     rows = (np.asarray(x)[sample] - units.shift) / units.scale
-    padded, row_weights = pad_rows((jnp.asarray(rows), jnp.asarray(np.asarray(weights)[sample])))
+    padded, row_weights = pad_rows((rows, np.asarray(weights)[sample]))
     random = nested_partitions(seed_key, padded, row_weights, numbers, max(n_starts - 2, 0))  # in the background
     seed = int(jax.random.bits(tree_key, dtype=jnp.uint32))
     trees = hierarchy.partitions(np.asarray(rows, np.float64), numbers, seed)
     of_rows = np.asarray(random)[:, :, : len(rows)]
-    return jnp.asarray(sample), np.concatenate([trees[:, :n_starts].astype(of_rows.dtype), of_rows], axis=1)
+    return sample.astype(np.int32), np.concatenate([trees[:, :n_starts].astype(of_rows.dtype), of_rows], axis=1)
 
 
 def _selection(
