@@ -23,8 +23,8 @@ def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> str:
     """Keep compiled programs in a folder, where later processes find them instead of compiling.
 
     Call it once, at the beginning of a script or notebook; the library never does so by itself. It changes settings of
-    JAX for the whole process, so programs that are not jaxgmm's are kept too; jaxgmm's own are kept as JAX traces and
-    lowers them, too. Settings made by JAX's environment variables, such as ``JAX_COMPILATION_CACHE_DIR``, stay as they
+    JAX for the whole process, so programs that are not jaxgmm's are kept too; those of jaxgmm, on a CPU, also as they are
+    before compiling, so that later processes need not trace them. Settings made by JAX's environment variables, such as ``JAX_COMPILATION_CACHE_DIR``, stay as they
     are. A program is kept for one version of JAX, one kind of processor and one class of numbers of rows. The command
     line uses the same folder.
 
@@ -56,6 +56,7 @@ def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> str:
             jax.config.update(name, value)
     is_on = jax.config.values["jax_enable_compilation_cache"] and not _is_url(folder)
     lowered.folder = Path(folder) if is_on else None
+    lowered.source()  # now: it may be edited while this process runs
     return folder
 
 

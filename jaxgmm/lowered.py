@@ -8,62 +8,65 @@ source of this package. Calls with functions from elsewhere are not kept, as tho
 import io
 import os
 import pickle
+import platform
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, wraps
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 Function = Callable[..., Any]
 
-KNOWN = {
-    "jaxgmm",
-    "jax",
-    "jaxlib",
-    "numpy",
-    "ml_dtypes",
-    "builtins",
-    "functools",
-}  # packages with a version in the name
+KNOWN = {"jaxgmm", "jax", "jaxlib", "numpy", "builtins", "functools"}  # packages whose functions a name may hold
 
 folder: Path | None = None  # where lowered programs are kept, if they are
 
 
-def without_tracing(function: Function, call: Any, arguments: tuple[Any, ...]) -> Function:
-    """``function``, read from disk if it was lowered before for such a call, and kept there if not.
+def without_tracing(function: Function, identity: Any, arguments: tuple[Any, ...]) -> Function:
+    """``function``, read from disk if it was lowered before, and kept there if not.
 
     Args:
-        function: of arrays, by position, on one device.
-        call: what it does and under which settings, as values.
+        function: of arrays, by position, on one CPU.
+        identity: what it does and under which settings, as values.
         arguments: arrays, or their shapes.
     """
     if folder is None:
         return function
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in arguments]
     try:
-        path = folder / f"{_name(call, [(leaf.shape, str(leaf.dtype)) for leaf in shapes])}-lowered"
-        exported, example = _read(path) or _write(path, function, shapes)
-    except Exception:  # a function from elsewhere, an error that tracing it again will raise, a full disk
+        path = folder / f"{_name(identity, [(leaf.shape, str(leaf.dtype)) for leaf in shapes])}-lowered"
+        exported, numbered = _read(path) or _write(path, function, shapes)
+    except Exception:  # a function from elsewhere, or an error that tracing it again will raise
         return function
-    tree = jax.tree.structure(example)
+    tree = jax.tree.structure(numbered)
     return lambda *leaves: jax.tree.unflatten(tree, exported.call(*leaves))
 
 
+def uncommitted(run: Function) -> Function:
+    """``run``, its results on no device in particular: JAX ties those of exported functions to one."""
+
+    @wraps(run)
+    def call(*arguments: Any) -> Any:
+        return jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf)), run(*arguments))
+
+    return call
+
+
 def _read(path: Path) -> Any:
-    """What is kept in a file; None where there is none, or no more than a part of it."""
+    """What is kept in a file; None where there is none, or one that is not as it was written."""
     try:
-        return pickle.loads(path.read_bytes())
-    except FileNotFoundError:
+        content = path.read_bytes()
+    except OSError:
         return None
-    except Exception:
-        path.unlink(missing_ok=True)
-        return None
+    digest, kept = content[:32], content[32:]
+    return pickle.loads(kept) if sha256(kept).digest() == digest else None
 
 
 def _write(path: Path, function: Function, shapes: list[Any]) -> Any:
@@ -72,33 +75,36 @@ def _write(path: Path, function: Function, shapes: list[Any]) -> Any:
 
     tree: Any = None
 
-    def of_leaves(*leaves: Any) -> list[Any]:
+    def flat(*leaves: Any) -> list[Any]:
         nonlocal tree
         values, tree = jax.tree.flatten(function(*leaves))
         return values
 
-    exported = replace(export.export(jax.jit(of_leaves))(*shapes), _get_vjp=None)
+    exported = replace(export.export(jax.jit(flat))(*shapes), _get_vjp=None)
     kept = exported, jax.tree.unflatten(tree, range(tree.num_leaves))
+    content = pickle.dumps(kept)
 
-    # Under another name first, as other processes may read
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp("-lowered", dir=path.parent)
-    try:
-        with open(handle, "wb") as file:
-            pickle.dump(kept, file)
-        os.replace(part, path)
-    finally:
-        with suppress(OSError):
-            os.unlink(part)
+    # Under another name first, as other processes may read; a full disk is no reason to fail
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, part = tempfile.mkstemp("-lowered", dir=path.parent)
+        try:
+            with open(handle, "wb") as file:
+                file.write(sha256(content).digest() + content)
+            os.replace(part, path)
+        finally:
+            with suppress(OSError):
+                os.unlink(part)
     return kept
 
 
-def _name(*parts: Any) -> str:
-    """A name for a call that no other call has, nor the same call of another version or under other settings."""
-    versions = _source(), version("jax"), version("jaxlib"), jax.default_backend()
-    values = sorted((name, repr(value)) for name, value in jax.config.values.items())
+def _name(*identity: Any) -> str:
+    """A name that nothing else has, nor the same of another version or under other settings."""
+    versions = source(), platform.python_version(), *map(version, ("jax", "jaxlib", "numpy")), jax.default_backend()
+    values = jax.config.values.items()  # of the process; this thread's own are attributes
+    settings = sorted((name, repr(getattr(jax.config, name, value))) for name, value in values if "cache" not in name)
     stream = io.BytesIO()
-    _Pickler(stream).dump((versions, values, parts))
+    _Pickler(stream).dump((versions, settings, identity))
     return sha256(stream.getvalue()).hexdigest()
 
 
@@ -113,8 +119,8 @@ class _Pickler(pickle.Pickler):
 
 
 @cache
-def _source() -> str:
-    """A hash of the source of this package."""
+def source() -> str:
+    """A hash of the source of this package, as it is when first asked for."""
     digest = sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         digest.update(path.read_bytes())

@@ -35,7 +35,7 @@ MOST_PROGRAMS = 256
 # What a thread does not take over from the thread that starts it
 SETTINGS = (
     "enable_x64", "disable_jit", "default_device", "default_matmul_precision", "numpy_dtype_promotion",
-    "numpy_rank_promotion", "debug_key_reuse",
+    "numpy_rank_promotion", "debug_key_reuse", "threefry_partitionable", "default_prng_impl",
 )  # fmt: skip
 
 Function = Callable[..., Any]
@@ -45,9 +45,9 @@ R = TypeVar("R")
 class Program:
     """A function compiled for arguments of certain shapes and certain static values."""
 
-    def __init__(self, function: Function, name: str, call: Any, passes: int, is_repeated: bool) -> None:
+    def __init__(self, function: Function, name: str, identity: Any, passes: int, is_repeated: bool) -> None:
         self.function, self.name, self.passes, self.is_repeated = function, name, passes, is_repeated
-        self.call = call  # what the function does, as values; None if it is not on one device of the usual kind
+        self.identity = identity  # what the function does, as values; None if it is not on one CPU
         self.work = 0  # done so far, by all calls
         self.n_maps = 0
         self.run: Function | None = None
@@ -63,19 +63,20 @@ class Program:
 
     def compile(self, *arguments: Any) -> Function:
         """Compile for arguments, or their shapes: the first time, and again when running fast has come to pay."""
-        options = self.best_options(self.work + self.work_of(arguments))
         with self.lock:
+            options = self.best_options(self.work + self.work_of(arguments))
             if self.run is not None and (options is not None or self.options is None):
                 return self.run
             function = self.function
-            if self.call is not None:
-                function = lowered.without_tracing(function, (self.call, settings()), arguments)
-            run = jax.jit(partial(function), compiler_options=options)
+            if self.identity is not None:
+                function = lowered.without_tracing(function, self.identity, arguments)
+            compiled = jax.jit(partial(function), compiler_options=options)
             before = n_memory_maps()
             with progress.compiling(self.name), nonfinite_allowed():
-                run.lower(*arguments).compile()
+                compiled.lower(*arguments).compile()
             for part in PARTS:
                 part.clear_cache()
+            run = compiled if function is self.function else lowered.uncommitted(compiled)
             self.run, self.options, self.n_maps = run, options, max(n_memory_maps() - before, 0)
             return run
 
@@ -151,11 +152,11 @@ def program(
                 return function(**jax.tree.unflatten(tree, leaves), **static)
 
             shapes = tuple((leaf.shape, leaf.dtype) for leaf in leaves)
-            is_usual = jax.sharding.get_abstract_mesh().empty and are_on_usual_device(leaves)
-            setting = jax.config.values["jax_enable_x64"], jax.sharding.get_abstract_mesh(), is_usual
-            key = (function, tuple(static.items()), tree, shapes, setting)
-            of_call = (call, static, jax.tree.unflatten(tree, range(len(leaves)))) if is_usual else None
-            make = partial(Program, of_leaves, function.__name__.strip("_"), of_call, passes, is_repeated)
+            mesh, is_usual = jax.sharding.get_abstract_mesh(), are_on_one_cpu(leaves)
+            key = (function, tuple(static.items()), tree, shapes, tuple(settings().values()), mesh, is_usual)
+            is_kept = mesh.empty and is_usual
+            identity = (call, static, jax.tree.unflatten(tree, range(len(leaves)))) if is_kept else None
+            make = partial(Program, of_leaves, function.__name__.strip("_"), identity, passes, is_repeated)
             return PROGRAMS.get(key, make), leaves
 
         @wraps(function)
@@ -246,10 +247,10 @@ def is_eager(arguments: Any) -> bool:
     return checks.is_concrete(arguments, jnp.zeros(()))  # inside ``jit`` even a constant is traced
 
 
-def are_on_usual_device(leaves: list[Any]) -> bool:
-    """Whether every array is on one device, of the kind that JAX uses by default."""
-    devices = [leaf.devices() for leaf in leaves if isinstance(leaf, jax.Array)]
-    return all(len(of) == 1 and next(iter(of)).platform == jax.default_backend() for of in devices)
+def are_on_one_cpu(leaves: list[Any]) -> bool:
+    """Whether every array is on a CPU and whole, and JAX uses no other device."""
+    spread = [leaf for leaf in leaves if isinstance(leaf, jax.Array) and len(leaf.devices()) > 1]
+    return jax.default_backend() == "cpu" and not spread
 
 
 @cache

@@ -1,5 +1,7 @@
 """Lowered programs on disk: found by the call, and by nothing that may change under the same name."""
 
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,6 +68,22 @@ def test_what_differs_is_lowered_apart(traced):
     assert len(traced) == 5
 
 
+def test_settings_of_a_context_count():
+    first, *others = [jaxgmm.sample(jax.random.key(0), PARAMS, 3)[0] for _ in range(2)]
+    with jax.threefry_partitionable(not jax.config.jax_threefry_partitionable):
+        others.append(jaxgmm.sample(jax.random.key(0), PARAMS, 3)[0])
+    same, another = (np.array_equal(first, other) for other in others)
+    assert same
+    assert not another
+
+
+def test_results_are_on_no_device_in_particular():
+    for _ in range(2):
+        result = jaxgmm.em(PARAMS, X, family=jaxgmm.DIAG, max_iter=5)
+        assert not any(leaf.committed for leaf in jax.tree.leaves(result))
+        as_in_a_new_process()
+
+
 def test_functions_from_elsewhere_are_not_kept(folder):
     """One of the same name may have another body in the next process."""
     steps = jaxgmm.gaussian_steps(jaxgmm.DIAG)
@@ -75,15 +93,24 @@ def test_functions_from_elsewhere_are_not_kept(folder):
     assert not list(folder.iterdir())
 
 
-def test_what_is_cut_off_is_replaced(folder, traced):
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:-100] + bytes([content[-100] ^ 1]) + content[-99:],
+        lambda _: b"",
+        lambda _: pickle.dumps((1, 2)),
+    ],
+    ids=["cut off", "one bit", "empty", "of another program"],
+)
+def test_what_is_damaged_is_replaced(folder, traced, damage):
     expected = jaxgmm.log_prob(PARAMS, X)
     (path,) = folder.iterdir()
-    whole = path.read_bytes()
-    path.write_bytes(whole[: len(whole) // 2])
-    as_in_a_new_process()
-    np.testing.assert_array_equal(jaxgmm.log_prob(PARAMS, X), expected)
-    assert len(traced) == 2
-    assert path.read_bytes()[:100] == whole[:100]
+    path.write_bytes(damage(path.read_bytes()))
+    for n_traced in (2, 2):
+        as_in_a_new_process()
+        np.testing.assert_array_equal(jaxgmm.log_prob(PARAMS, X), expected)
+        assert len(traced) == n_traced
 
 
 def test_where_nothing_can_be_written_answers_are_the_same(monkeypatch, folder):

@@ -28,12 +28,14 @@ class Ridge(NamedTuple):
     relative: ArrayLike  # () times each variance
     absolute: ArrayLike = 0.0  # () in units squared
     least: ArrayLike = 0.0  # () standard deviation, in units
+    is_shared: Array | None = None  # () whether components share a covariance, where the storage shape does not say
 
 
 def as_ridge(ridge: Any) -> Ridge:
     """``ridge`` as a :class:`Ridge`, having checked it; a number is relative."""
     ridge = ridge if isinstance(ridge, Ridge) else Ridge(ridge)
-    return Ridge(*(non_negative(part, "ridge") for part in ridge))
+    relative, absolute, least = (non_negative(part, "ridge") for part in ridge[:3])
+    return Ridge(relative, absolute, least, ridge.is_shared)
 
 
 def least_variances(ridge: Ridge, distances: Array, shape: tuple[int, ...]) -> Array:
@@ -47,8 +49,11 @@ def least_variances(ridge: Ridge, distances: Array, shape: tuple[int, ...]) -> A
     is_on = (jnp.asarray(ridge.relative) > 0) | (jnp.asarray(ridge.absolute) > 0)
     rounding = jnp.where(is_on, ROUNDINGS * np.finfo(distances.dtype).eps, 0) * abs(distances)
     least = jnp.maximum(jnp.asarray(ridge.least, distances.dtype), rounding) ** 2
+    smallest = least.min(0, keepdims=True)
     if shape[0] == 1:
-        least = least.min(0, keepdims=True)
+        least = smallest
+    elif ridge.is_shared is not None:
+        least = jnp.where(ridge.is_shared, smallest, least)
     return least.mean(1, keepdims=True) if shape[1] == 1 and len(shape) == 2 else least
 
 

@@ -117,7 +117,7 @@ class FamilyModels(NamedTuple):
     terms: Array  # (K,) of the criterion
 
 
-@program("search", is_repeated=True)  # most elements are labels
+@program("search", is_repeated=True)  # by every family; most elements are labels, read once
 def search_family(data: Data, labels: Array, which: Array, search: Search) -> FamilyModels:
     """The best of all starts for each number of components, of the family at the place ``which``.
 
@@ -141,8 +141,12 @@ def _fit_all_numbers(
 ) -> tuple[FitResult, Array]:
     """The best of all starts for each number of components, with these row weights, and the objectives ``(K,)``."""
     family, most, d = one_of(search.families, which), max(search.numbers), data.x.shape[1]
-    per_feature = jnp.asarray([member.scale_equivariant for member in search.families])[which]
+    per_feature, is_shared = (
+        jnp.asarray(values)[which]
+        for values in zip(*((f.scale_equivariant, f.structure(2, d)[0] == 1) for f in search.families), strict=True)
+    )
     problem = standard_problem(data.x, weights, data.ridge, data.prior, family.structure(most, d), per_feature)
+    problem = problem._replace(ridge=problem.ridge._replace(is_shared=is_shared))
     rows, row_weights = problem.observations.x[data.sample], jnp.where(data.is_sampled, weights[data.sample], 0)
 
     def start(labels: Array) -> GMMParams:

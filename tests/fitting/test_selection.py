@@ -231,3 +231,13 @@ def test_random_partitions_of_several_numbers_at_once(dtype):
         assert labels.shape == (3, n_init, 200)
         for number, of_number in zip((1, 3, 5), labels, strict=True):
             assert all(set(start) <= set(range(number)) for start in of_number.tolist())
+
+
+def test_a_family_ends_alike_whichever_are_searched_beside_it():
+    """Beside a cluster so far out that float32 leaves its rows no digits: components share the floor of the nearest."""
+    rng = np.random.default_rng(3)
+    x = np.concatenate([rng.normal(size=(150, 2)), rng.normal(size=(50, 2)) + 5e6]).astype(np.float32)
+    together = jaxgmm.select(0, x, [2], families=["EEI", "diag"], n_init=4)
+    assert not jaxgmm.is_usable(together.statuses[0, 0])
+    with pytest.raises(jaxgmm.FitError, match="none of 1 models"):
+        jaxgmm.select(0, x, [2], families=["EEI"], n_init=4)
