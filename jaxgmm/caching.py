@@ -23,10 +23,10 @@ def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> str:
     """Keep compiled programs in a folder, where later processes find them instead of compiling.
 
     Call it once, at the beginning of a script or notebook; the library never does so by itself. It changes settings of
-    JAX for the whole process, so programs that are not jaxgmm's are kept too; those of jaxgmm, on a CPU, also as they are
-    before compiling, so that later processes need not trace them. Settings made by JAX's environment variables, such as ``JAX_COMPILATION_CACHE_DIR``, stay as they
-    are. A program is kept for one version of JAX, one kind of processor and one class of numbers of rows. The command
-    line uses the same folder.
+    JAX for the whole process, so programs that are not jaxgmm's are kept too; those of jaxgmm, on a CPU, also as they
+    are before compiling, so that later processes need not trace them. Settings made by JAX's environment variables,
+    such as ``JAX_COMPILATION_CACHE_DIR``, stay as they are. A program is kept for one version of JAX, one kind of
+    processor and one class of numbers of rows. The command line uses the same folder.
 
     Args:
         path: the folder, made where there is none. Default the one that JAX is set to use, or else ``jaxgmm`` in
