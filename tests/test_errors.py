@@ -316,7 +316,8 @@ def test_a_whole_number_is_a_seed(seed):
 def test_raw_and_traced_keys_are_keys():
     expected = jaxgmm.sample(3, START, 3)[0]
     np.testing.assert_array_equal(jaxgmm.sample(jax.random.PRNGKey(3), START, 3)[0], expected)
-    np.testing.assert_array_equal(jax.jit(lambda seed: jaxgmm.sample(seed, START, 3)[0])(3), expected)
+    inside_jit = jax.jit(lambda seed: jaxgmm.sample(seed, START, 3)[0])(3)  # compiled otherwise, to other last digits
+    np.testing.assert_allclose(inside_jit, expected, rtol=1e-5)
 
 
 def test_a_result_stands_for_its_parameters():
