@@ -99,7 +99,8 @@ def test_rounding_grows_only_linearly_with_separation(family):
     stats = jaxgmm.e_step(params, x)
     _, _, _, second = oracle_stats(params, x, np.ones(len(x)))
     assert matrices(params).shape == (2, 2, 2)
-    np.testing.assert_allclose(stats.second, stored(second, covariances.shape), rtol=10 * 1e4 * eps(np.float32))
+    # Nine roundings of the distance where multiplications and additions are fused, seventeen where they are not
+    np.testing.assert_allclose(stats.second, stored(second, covariances.shape), rtol=20 * 1e4 * eps(np.float32))
 
 
 def test_a_row_that_underflows_everywhere_is_minus_infinity_not_nan():
