@@ -161,8 +161,8 @@ def test_what_is_called_often_is_compiled_again_to_run_fast(monkeypatch):
         pytest.skip("one way to compile")
     monkeypatch.setattr(programs, "LITTLE_WORK", 25)
     monkeypatch.setattr(programs, "MUCH_WORK", 45)
-    fastest, fast = programs.FASTEST_COMPILE, programs.FAST_COMPILE
-    for n, expected in ((10, [fastest, fastest, fastest, fastest, None, None]), (30, [fast, None]), (50, [None])):
+    fastest, fast, full = programs.FASTEST_COMPILE, programs.FAST_COMPILE, programs.RUN_FAST
+    for n, expected in ((10, [fastest, fastest, fastest, fastest, full, full]), (30, [fast, full]), (50, [full])):
         for options in expected:
             assert float(total(jnp.ones(n), 2)) == n
             assert list(programs.PROGRAMS.kept.values())[-1].options == options
