@@ -56,7 +56,8 @@ def enable_compilation_cache(path: str | os.PathLike[str] | None = None) -> str:
             jax.config.update(name, value)
     is_on = jax.config.values["jax_enable_compilation_cache"] and not _is_url(folder)
     lowered.folder = Path(folder) if is_on else None
-    lowered.source()  # now: it may be edited while this process runs
+    if is_on:
+        lowered.source()  # now: it may be edited while this process runs
     return folder
 
 

@@ -34,19 +34,23 @@ def without_tracing(function: Function, identity: Any, arguments: tuple[Any, ...
 
     Args:
         function: of arrays, by position, on one CPU.
-        identity: what it does and under which settings, as values.
+        identity: what it does: a function that pickles by name, static values, and the tree of its other arguments.
         arguments: arrays, or their shapes.
     """
     if folder is None:
         return function
     shapes = [jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) for leaf in arguments]
     try:
-        path = folder / f"{_name(identity, [(leaf.shape, str(leaf.dtype)) for leaf in shapes])}-lowered"
-        exported, numbered = _read(path) or _write(path, function, shapes)
+        call, static, tree = identity
+        path = (
+            folder
+            / f"{_name(call, static, _numbered(tree), [(leaf.shape, str(leaf.dtype)) for leaf in shapes])}-lowered"
+        )
+        exported, result = _read(path) or _write(path, function, shapes)
     except Exception:  # a function from elsewhere, or an error that tracing it again will raise
         return function
-    tree = jax.tree.structure(numbered)
-    return lambda *leaves: jax.tree.unflatten(tree, exported.call(*leaves))
+    result_tree = jax.tree.structure(result)
+    return lambda *leaves: jax.tree.unflatten(result_tree, exported.call(*leaves))
 
 
 def uncommitted(run: Function) -> Function:
@@ -81,7 +85,7 @@ def _write(path: Path, function: Function, shapes: list[Any]) -> Any:
         return values
 
     exported = replace(export.export(jax.jit(flat))(*shapes), _get_vjp=None)
-    kept = exported, jax.tree.unflatten(tree, range(tree.num_leaves))
+    kept = exported, _numbered(tree)
     content = pickle.dumps(kept)
 
     # Under another name first, as other processes may read; a full disk is no reason to fail
@@ -96,6 +100,11 @@ def _write(path: Path, function: Function, shapes: list[Any]) -> Any:
             with suppress(OSError):
                 os.unlink(part)
     return kept
+
+
+def _numbered(tree: Any) -> Any:
+    """A tree whose leaves are their numbers: unlike the tree alone, it pickles."""
+    return jax.tree.unflatten(tree, range(tree.num_leaves))
 
 
 def _name(*identity: Any) -> str:

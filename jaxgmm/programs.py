@@ -49,7 +49,7 @@ class Program:
 
     def __init__(self, function: Function, name: str, identity: Any, passes: int, is_repeated: bool) -> None:
         self.function, self.name, self.passes, self.is_repeated = function, name, passes, is_repeated
-        self.identity = identity  # what the function does, as values; None if it is not on one CPU
+        self.identity = identity  # by which it is kept on disk; None if it is not on one CPU
         self.work = 0  # done so far, by all calls
         self.n_maps = 0
         self.run: Function | None = None
@@ -69,12 +69,11 @@ class Program:
             options = self.best_options(self.work + self.work_of(arguments))
             if self.run is not None and (options != RUN_FAST or self.options == RUN_FAST):
                 return self.run
-            function = self.function
-            if self.identity is not None:
-                function = lowered.without_tracing(function, self.identity, arguments)
-            compiled = jax.jit(partial(function), compiler_options=options)
-            before = n_memory_maps()
+            function, before = self.function, n_memory_maps()
             with progress.compiling(self.name), nonfinite_allowed():
+                if self.identity is not None:
+                    function = lowered.without_tracing(function, self.identity, arguments)
+                compiled = jax.jit(partial(function), compiler_options=options)
                 compiled.lower(*arguments).compile()
             for part in PARTS:
                 part.clear_cache()
@@ -159,7 +158,7 @@ def program(
             mesh, is_usual = jax.sharding.get_abstract_mesh(), are_on_one_cpu(leaves)
             key = (function, tuple(static.items()), tree, shapes, tuple(settings().values()), mesh, is_usual)
             is_kept = mesh.empty and is_usual
-            identity = (call, static, jax.tree.unflatten(tree, range(len(leaves)))) if is_kept else None
+            identity = (call, static, tree) if is_kept else None
             make = partial(Program, of_leaves, function.__name__.strip("_"), identity, passes, is_repeated)
             return PROGRAMS.get(key, make), leaves
 
